@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""One tree of exceptions for everything that can go wrong with a XenStore.
+
+What the store answers is a `StoreError`, found by the error's name on the wire; what the
+connection suffers is a `ConnectionError`; what the caller got wrong is a `ValueError` too.
+Pure: no input or output, safe from any thread.
+"""
+
+from __future__ import annotations
+
+import builtins
+import errno
+import os
+from typing import ClassVar
+
+
+class XenStoreError(Exception):
+    """Root of everything that xsfs raises on purpose."""
+
+
+class InvalidOperation(XenStoreError, ValueError):
+    """The operation makes no sense in this state, or is not one of the protocol's."""
+
+
+class InvalidPayload(XenStoreError, ValueError):
+    """A request does not fit into one packet, or a string in it holds a NUL."""
+
+
+class InvalidPath(XenStoreError, ValueError):
+    """A path holds a character that XenStore does not allow, or is too long."""
+
+
+class InvalidPermission(XenStoreError, ValueError):
+    """A permission entry is not a letter of `nrwb` followed by a domain id."""
+
+
+class ConnectionError(XenStoreError, builtins.ConnectionError):  # noqa: A001 - the tutorial's name
+    """The store cannot be reached, or the connection to it is lost."""
+
+
+class UnexpectedPacket(ConnectionError):
+    """The peer broke the protocol; the connection is not usable any more."""
+
+
+class Timeout(ConnectionError, TimeoutError):
+    """No answer came within the time given."""
+
+
+class StoreError(XenStoreError, OSError):
+    """The store refused a request: `errno` as in errno.h, `name` as on the wire.
+
+    A name that errno.h does not have (a newer daemon's) gives EIO and keeps its name.
+    Source: xs_wire.h, `xsd_errors`; oxenstored adds EQUOTA.
+    """
+
+    wire_name: ClassVar[bytes] = b""
+    _registry: ClassVar[dict[bytes, type[StoreError]]] = {}
+
+    def __init_subclass__(cls, name: bytes) -> None:
+        cls.wire_name = name
+        StoreError._registry[name] = cls
+
+    def __init__(self, name: bytes) -> None:
+        text = name.decode("ascii", "backslashreplace")
+        number = _NUMBERS.get(name, errno.EIO)
+        super().__init__(number, f"{os.strerror(number)} ({text})")
+        self.name = name
+
+    def __reduce__(self) -> tuple[type[StoreError], tuple[bytes]]:
+        return type(self), (self.name,)
+
+    @classmethod
+    def of(cls, name: bytes) -> StoreError:
+        """The exception for the error that the wire calls `name`."""
+        kind = cls._registry.get(name)
+        return StoreError(name) if kind is None else kind(name)
+
+
+# EQUOTA is the one name on the wire that errno.h does not have.
+_NUMBERS = {text.encode(): number for number, text in errno.errorcode.items()}
+_NUMBERS[b"EQUOTA"] = errno.EDQUOT
+
+
+class NotFound(StoreError, name=b"ENOENT"):
+    """No such node."""
+
+
+class Conflict(StoreError, name=b"EAGAIN"):
+    """The transaction met another client's change: start it over."""
+
+
+class Exists(StoreError, name=b"EEXIST"):
+    """Such a node or watch is there already."""
+
+
+class AccessDenied(StoreError, name=b"EACCES"):
+    """The node's permissions, or the domain's privilege, do not allow it."""
+
+
+class TooBig(StoreError, name=b"E2BIG"):
+    """The value, the reply or the number of watches is over the daemon's limit."""
+
+
+class NotSupported(StoreError, name=b"ENOSYS"):
+    """The daemon does not know the operation."""

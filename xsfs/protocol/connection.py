@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""One conversation with a store, sans-IO: bytes in, replies and watch events out.
+
+Not here: sockets, waiting, reconnecting, and what any payload means. Not thread-safe: its
+owner serialises. Sending returns bytes; what was received comes out in the stream's order,
+because the order of replies and events carries meaning (the event for a change that was
+acknowledged before a request was sent comes before that request's reply).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from xsfs.errors import StoreError, UnexpectedPacket
+from xsfs.protocol.packet import Op, Splitter, pack
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from xsfs.protocol.requests import Request
+
+Tag = TypeVar("Tag")
+
+_ID_MASK = 0xFFFFFFFF
+
+
+class Event(NamedTuple):
+    """A watch fired: the path that changed, and the token of the watch."""
+
+    path: bytes
+    token: bytes
+
+    def __repr__(self) -> str:
+        return f"Event({self.path!r}, {self.token!r})"
+
+
+class Reply(NamedTuple, Generic[Tag]):
+    """The store's answer to the request that was sent with `tag`; an error is a value here."""
+
+    tag: Tag
+    result: object
+
+
+class Conversation(Generic[Tag]):
+    """Requests in flight by id, and the parser of what comes back.
+
+    `Tag` is whatever the owner wants back with the reply: a future, a callback, an index.
+    """
+
+    def __init__(self) -> None:
+        self._splitter = Splitter()
+        self._next_id = 1
+        self._in_flight: dict[int, tuple[Request[object], Tag]] = {}
+
+    def send(self, request: Request[object], tx_id: int, tag: Tag) -> bytes:
+        """The bytes to send for `request`, which is in flight from now on.
+
+        Raises:
+            InvalidPayload: it does not fit into a packet; nothing is in flight.
+        """
+        req_id = self._next_id
+        data = pack(request.op, req_id, tx_id, request.payload)
+        # Events carry id 0, so no request does; an id still in flight is never given twice.
+        self._next_id = (req_id & _ID_MASK) + 1 if req_id < _ID_MASK else 1
+        while self._next_id in self._in_flight:
+            self._next_id = self._next_id + 1 if self._next_id < _ID_MASK else 1
+        self._in_flight[req_id] = (request, tag)
+        return data
+
+    def receive(self, data: bytes) -> Iterator[Reply[Tag] | Event]:
+        """What `data` completes, in the order of the stream.
+
+        Raises:
+            UnexpectedPacket: the peer broke the protocol: an id that is not in flight, a
+                type that does not answer the request, a payload that cannot be read.
+        """
+        for op, req_id, _, payload in self._splitter.feed(data):
+            if op == Op.WATCH_EVENT:
+                yield _event(payload)
+                continue
+            entry = self._in_flight.get(req_id)
+            if entry is None:
+                raise UnexpectedPacket(f"reply of type {op} to request {req_id}, not in flight")
+            request, tag = entry
+            if op == request.op:
+                result = request.decode(payload)
+            elif op == Op.ERROR:
+                result = StoreError.of(payload.removesuffix(b"\0"))
+            else:
+                raise UnexpectedPacket(f"reply of type {op} to a request of type {request.op}")
+            del self._in_flight[req_id]
+            yield Reply(tag, result)
+
+    def abandon(self) -> list[Tag]:
+        """The tags of all requests in flight, which will not be answered any more."""
+        tags = [tag for _, tag in self._in_flight.values()]
+        self._in_flight.clear()
+        return tags
+
+
+def _event(payload: bytes) -> Event:
+    # Two strings; later protocols may append more.
+    fields = payload.split(b"\0")
+    if len(fields) < 3 or not fields[0]:
+        raise UnexpectedPacket(f"not a watch event: {payload!r}")
+    return Event(fields[0], fields[1])

@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""What takes more than one request: whole listings, whole subtrees.
+
+Each procedure is a generator that yields batches of requests and is sent their results in
+order (errors as values), and returns what was asked for; both clients run them. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
+
+from xsfs.errors import NotFound, StoreError, TooBig
+from xsfs.protocol import paths, requests
+
+if TYPE_CHECKING:
+    from xsfs.protocol.requests import Part, Request
+
+T = TypeVar("T")
+
+# Yields requests, is sent their results, returns a T.
+Procedure: TypeAlias = Generator["list[Request[object]]", "list[object]", T]
+
+
+def listing(path: bytes) -> Procedure[list[bytes]]:
+    """The names of all children, however many, in the daemon's order.
+
+    Raises:
+        StoreError: what the store said; NotFound when there is no such node.
+    """
+    (names,) = yield [requests.directory(path)]
+    if isinstance(names, TooBig):
+        return (yield from _listing_by_parts(path))
+    if isinstance(names, StoreError):
+        raise names
+    return cast("list[bytes]", names)
+
+
+def _listing_by_parts(path: bytes) -> Procedure[list[bytes]]:
+    names: list[bytes] = []
+    generation, offset = b"", 0
+    while True:
+        (result,) = yield [requests.part(path, offset)]
+        if isinstance(result, StoreError):
+            raise result
+        part = cast("Part", result)
+        if offset and part.generation != generation:
+            # Children came or went between two parts: what was read is of no use.
+            names, offset = [], 0
+            continue
+        generation = part.generation
+        names += part.names
+        offset += part.length
+        if part.last:
+            return names
+
+
+def tree(top: bytes) -> Procedure[dict[bytes, bytes]]:
+    """The values of `top` and of all nodes below it, by path, parents before children.
+
+    Level by level, each in one batch. Nodes that vanish meanwhile, or that may not be read,
+    are left out; run it in a transaction for a snapshot.
+
+    Raises:
+        StoreError: `top` itself cannot be read.
+    """
+    values: dict[bytes, bytes] = {}
+    level = [top]
+    while level:
+        replies = yield [
+            request for path in level for request in (requests.directory(path), requests.read(path))
+        ]
+        below: list[bytes] = []
+        for path, names, value in zip(level, replies[::2], replies[1::2], strict=True):
+            if isinstance(value, StoreError):
+                if path == top:
+                    raise value
+                continue
+            values[path] = cast("bytes", value)
+            if isinstance(names, TooBig):
+                try:
+                    names = yield from _listing_by_parts(path)
+                except NotFound:
+                    names = []
+            if not isinstance(names, StoreError):
+                below += [paths.join(path, name) for name in cast("list[bytes]", names)]
+        level = below
+    return values
