@@ -1,0 +1,303 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""The node table: store nodes that the kernel knows, their inodes and lookup counts.
+
+A `Node` is a node of the store; an `Inode` is one of its faces (a file, a directory, ...).
+A face never changes: a file that becomes a directory is a new inode. No input or output and
+no waiting here; used from the trio thread alone.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from xsfs.protocol import paths
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# fuse_lowlevel.h, FUSE_ROOT_ID.
+ROOT_INO = 1
+
+
+class Face(enum.Enum):
+    """What an inode shows of its node."""
+
+    FILE = enum.auto()
+    DIRECTORY = enum.auto()
+    VALUE = enum.auto()
+    LINK = enum.auto()
+    # A link from NAME.d to NAME, where NAME is a directory already.
+    ALIAS = enum.auto()
+    CONTROL = enum.auto()
+
+
+class View:
+    """One way to see the store: the plain one, or a transaction's.
+
+    Args:
+        root_path: the store path at its top.
+        tx_id: the transaction, or 0.
+    """
+
+    def __init__(self, root_path: bytes, tx_id: int = 0) -> None:
+        self.tx_id = tx_id
+        # Counts watch events; what was fetched before an event is stamped with less.
+        self.clock = 0
+        self.root = Node(self, None, root_path)
+
+    def find(self, path: bytes) -> tuple[Node, list[bytes]] | None:
+        """The nearest node known at or above `path`, and the names from there to `path`.
+
+        None when `path` is not in this view.
+        """
+        top = self.root.name
+        if path == top:
+            return self.root, []
+        if not paths.is_below(path, top):
+            return None
+        names = path[1:].split(b"/") if top == b"/" else path[len(top) + 1 :].split(b"/")
+        node = self.root
+        for index, name in enumerate(names):
+            child = node.children.get(name) if node.children else None
+            if child is None:
+                return node, names[index:]
+            node = child
+        return node, []
+
+
+class Node:
+    """A node of the store, as far as it is known.
+
+    `value` and `perms` are as of the request stamped `fetched`; what watchers have been told
+    of stands in `told_value`, `told_perms` and `names`, and is moved by events alone.
+    """
+
+    __slots__ = (
+        "alive",
+        "below",
+        "changed",
+        "children",
+        "directory",
+        "faces",
+        "fetched",
+        "fetched_s",
+        "mtime_ns",
+        "name",
+        "names",
+        "parent",
+        "pending",
+        "perms",
+        "told_perms",
+        "told_value",
+        "value",
+        "view",
+    )
+
+    def __init__(self, view: View, parent: Node | None, name: bytes) -> None:
+        self.view = view
+        self.parent = parent
+        # One component; of a root, the whole path.
+        self.name = name
+        self.children: dict[bytes, Node] | None = None
+        self.faces: list[Inode] = []
+        # Shown as a directory; stays so for as long as the node lives.
+        self.directory = parent is None
+        self.alive = True
+        # Created through the mount, and not stored yet.
+        self.pending = False
+        self.value: bytes | None = None
+        self.perms: bytes | None = None
+        self.told_value: bytes | None = None
+        self.told_perms: bytes | None = None
+        self.names: set[bytes] | None = None
+        # The view's clock at the last event here; here or below; when the data was asked for.
+        self.changed = 0
+        self.below = 0
+        self.fetched = -1
+        self.fetched_s = 0.0
+        self.mtime_ns = 0
+
+    def __repr__(self) -> str:
+        return f"<Node {self.path!r}>"
+
+    @property
+    def path(self) -> bytes:
+        """The node's path in the store."""
+        if self.parent is None:
+            return self.name
+        names = []
+        node = self
+        while node.parent is not None:
+            names.append(node.name)
+            node = node.parent
+        if node.name != b"/":
+            names.append(node.name[1:])
+        names.append(b"")
+        return b"/".join(reversed(names))
+
+    @property
+    def depth(self) -> int:
+        """How many levels it is below its view's root."""
+        depth = 0
+        node = self
+        while node.parent is not None:
+            node = node.parent
+            depth += 1
+        return depth
+
+    @property
+    def known(self) -> bool:
+        """Whether the kernel holds a face of it."""
+        return any(inode.lookups for inode in self.faces)
+
+    @property
+    def shown(self) -> Face:
+        """The face that its directory lists."""
+        return Face.DIRECTORY if self.directory else Face.FILE
+
+    def face(self, face: Face) -> Inode | None:
+        """Its inode of that face, if there is one."""
+        for inode in self.faces:
+            if inode.face is face:
+                return inode
+        return None
+
+    def is_fresh(self, now_s: float, max_age_s: float) -> bool:
+        """Whether `value` and `perms` are no older than the last event that may concern them."""
+        if self.value is None or now_s - self.fetched_s > max_age_s:
+            return False
+        node: Node | None = self
+        while node is not None:
+            if node.changed > self.fetched:
+                return False
+            node = node.parent
+        return True
+
+    def subtree(self) -> Iterator[Node]:
+        """The known nodes from here on down, children before parents."""
+        if self.children:
+            for child in list(self.children.values()):
+                yield from child.subtree()
+        yield self
+
+
+class Inode:
+    """A face of a node, with the kernel's lookup count."""
+
+    __slots__ = ("control", "face", "ino", "lookups", "node")
+
+    def __init__(self, ino: int, node: Node, face: Face, control: object = None) -> None:
+        self.ino = ino
+        self.node = node
+        self.face = face
+        self.lookups = 0
+        # What stands behind a face of our own making (Face.CONTROL).
+        self.control = control
+
+    def __repr__(self) -> str:
+        return f"<Inode {self.ino} {self.face.name} of {self.node.path!r}, {self.lookups} lookups>"
+
+
+class NodeTable:
+    """All inodes by number, and the tree of nodes behind them.
+
+    Numbers are never given twice. The root's inode is there for as long as the mount.
+    """
+
+    def __init__(self, root_path: bytes) -> None:
+        self.view = View(root_path)
+        self.root = Inode(ROOT_INO, self.view.root, Face.DIRECTORY)
+        self.root.lookups = 1
+        self.view.root.faces.append(self.root)
+        self._inodes = {ROOT_INO: self.root}
+        self._next_ino = ROOT_INO + 1
+
+    def __len__(self) -> int:
+        return len(self._inodes)
+
+    def __getitem__(self, ino: int) -> Inode:
+        return self._inodes[ino]
+
+    def __iter__(self) -> Iterator[Inode]:
+        return iter(self._inodes.values())
+
+    def child(self, parent: Node, name: bytes) -> Node:
+        """The node of that name, known from now on."""
+        if parent.children is None:
+            parent.children = {}
+        node = parent.children.get(name)
+        if node is None:
+            node = parent.children[name] = Node(parent.view, parent, name)
+        return node
+
+    def inode(self, node: Node, face: Face) -> Inode:
+        """The inode of a node's face, made when there is none."""
+        inode = node.face(face)
+        return self.add(node, face) if inode is None else inode
+
+    def add(self, node: Node, face: Face, control: object = None) -> Inode:
+        """A new inode."""
+        inode = Inode(self._next_ino, node, face, control)
+        self._next_ino += 1
+        self._inodes[inode.ino] = inode
+        node.faces.append(inode)
+        return inode
+
+    def forget(self, ino: int, count: int) -> None:
+        """The kernel drops `count` lookups of an inode; with the last one the inode goes."""
+        inode = self._inodes[ino]
+        inode.lookups -= count
+        if inode.lookups <= 0 and inode is not self.root:
+            del self._inodes[ino]
+            inode.node.faces.remove(inode)
+            self.prune(inode.node)
+
+    def discard(self, inode: Inode) -> None:
+        """Drop an inode that was made for an answer and never reached the kernel."""
+        if not inode.lookups:
+            self.forget(inode.ino, 0)
+
+    def prune(self, node: Node) -> None:
+        """Let a node go, and those above it, when nothing is left to remember of it."""
+        while (
+            node.parent is not None
+            and not node.faces
+            and not node.children
+            and not (node.directory and node.alive)
+        ):
+            parent = node.parent
+            if parent.children is not None and parent.children.get(node.name) is node:
+                del parent.children[node.name]
+            node.alive = False
+            node = parent
+
+    def drop(self, node: Node) -> None:
+        """The node is gone from the store, with all below it; the kernel may hold faces yet."""
+        for gone in node.subtree():
+            gone.alive = False
+        self._detach(node)
+        for gone in node.subtree():
+            if not gone.faces:
+                self._detach(gone)
+
+    def move(self, node: Node, parent: Node, name: bytes) -> None:
+        """The node, with all below it, is now the child `name` of `parent`."""
+        self._detach(node)
+        node.parent, node.name = parent, name
+        if parent.children is None:
+            parent.children = {}
+        parent.children[name] = node
+
+    def _detach(self, node: Node) -> None:
+        parent = node.parent
+        if parent is not None and parent.children and parent.children.get(node.name) is node:
+            del parent.children[node.name]
+
+    def stamp(self, path: bytes, mtime_ns: int) -> None:
+        """An event came for `path`: what was asked for before it is not to be trusted."""
+
+    def known(self) -> Iterable[Node]:
+        """All nodes of the plain view that the kernel knows, parents before children."""
+        return [n for n in reversed(list(self.view.root.subtree())) if n.alive and n.known]
