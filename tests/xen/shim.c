@@ -16,7 +16,7 @@
  *   evtchn-N         datagram socket of domain N, if it wants to be notified
  *
  * $XENSTORED_SHIM_READY is a descriptor that gets one byte when the daemon
- * listens; $XENSTORED_SHIM_LIFELINE is the reading end of a pipe, and when its
+ * reaches its main loop; $XENSTORED_SHIM_LIFELINE is the reading end of a pipe, and when its
  * last writer is gone the kernel kills the daemon, also a stopped one.
  */
 #define _GNU_SOURCE
@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -113,18 +114,17 @@ __attribute__((constructor)) static void hold_lifeline(void)
         _exit(1);
 }
 
-int listen(int fd, int backlog)
+/* Both daemons listen well before they are ready for signals, but first poll in the main loop. */
+int poll(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
-    int rc = LIBC(listen)(fd, backlog);
-    int ready = environment_fd("XENSTORED_SHIM_READY");
+    static int ready = -2;
 
-    if (!rc && ready >= 0) {
-        if (write(ready, "", 1) != 1)
+    if (ready == -2) {
+        ready = environment_fd("XENSTORED_SHIM_READY");
+        if (ready >= 0 && (write(ready, "", 1) != 1 || close(ready)))
             perror("shim: ready");
-        close(ready);
-        unsetenv("XENSTORED_SHIM_READY");
     }
-    return rc;
+    return LIBC(poll)(fds, count, timeout_ms);
 }
 
 /* The daemon wants more than an unprivileged user may have. */
