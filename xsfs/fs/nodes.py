@@ -10,7 +10,7 @@ no waiting here; used from the trio thread alone.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from xsfs.protocol import paths
 
@@ -43,6 +43,8 @@ class View:
 
     def __init__(self, root_path: bytes, tx_id: int = 0) -> None:
         self.tx_id = tx_id
+        # Whether watch events say when what is known of it is out of date.
+        self.cached = not tx_id
         # Counts watch events; what was fetched before an event is stamped with less.
         self.clock = 0
         self.root = Node(self, None, root_path)
@@ -66,12 +68,45 @@ class View:
             node = child
         return node, []
 
+    def record(self, path: bytes, mtime_ns: int) -> tuple[Node, list[bytes]] | None:
+        """Note that `path` changed: what was asked for before is not to be trusted.
+
+        Returns what `find` returns.
+        """
+        found = self.find(path)
+        if found is not None:
+            self.clock += 1
+            node, rest = found
+            if rest:
+                node.below = self.clock
+            else:
+                node.changed = node.below = self.clock
+                node.mtime_ns = mtime_ns
+            above = node.parent
+            while above is not None:
+                above.below = self.clock
+                above = above.parent
+        return found
+
+    def distrust(self) -> None:
+        """Nothing that was asked for before is to be trusted."""
+        self.clock += 1
+        self.root.changed = self.root.below = self.clock
+
+
+class Told(NamedTuple):
+    """What watchers of a node have been told of it."""
+
+    value: bytes
+    perms: bytes
+    directory: bool
+
 
 class Node:
     """A node of the store, as far as it is known.
 
     `value` and `perms` are as of the request stamped `fetched`; what watchers have been told
-    of stands in `told_value`, `told_perms` and `names`, and is moved by events alone.
+    stands in `told` and `names`, and is moved by events alone.
     """
 
     __slots__ = (
@@ -89,8 +124,7 @@ class Node:
         "parent",
         "pending",
         "perms",
-        "told_perms",
-        "told_value",
+        "told",
         "value",
         "view",
     )
@@ -109,8 +143,8 @@ class Node:
         self.pending = False
         self.value: bytes | None = None
         self.perms: bytes | None = None
-        self.told_value: bytes | None = None
-        self.told_perms: bytes | None = None
+        self.told: Told | None = None
+        # The children's names, as told; None for what was never shown as a directory.
         self.names: set[bytes] | None = None
         # The view's clock at the last event here; here or below; when the data was asked for.
         self.changed = 0
@@ -277,10 +311,9 @@ class NodeTable:
         """The node is gone from the store, with all below it; the kernel may hold faces yet."""
         for gone in node.subtree():
             gone.alive = False
-        self._detach(node)
-        for gone in node.subtree():
-            if not gone.faces:
+            if not gone.faces and not gone.children:
                 self._detach(gone)
+        self._detach(node)
 
     def move(self, node: Node, parent: Node, name: bytes) -> None:
         """The node, with all below it, is now the child `name` of `parent`."""
@@ -294,9 +327,6 @@ class NodeTable:
         parent = node.parent
         if parent is not None and parent.children and parent.children.get(node.name) is node:
             del parent.children[node.name]
-
-    def stamp(self, path: bytes, mtime_ns: int) -> None:
-        """An event came for `path`: what was asked for before it is not to be trusted."""
 
     def known(self) -> Iterable[Node]:
         """All nodes of the plain view that the kernel knows, parents before children."""

@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Files and directories of xsfs's own making: what stands behind `Face.CONTROL`.
+
+A control is found by the node it belongs to and its name. Knows no FUSE; used from the trio
+thread alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import stat
+from functools import partial
+from typing import TYPE_CHECKING
+
+from xsfs.fs.handles import TextHandle
+from xsfs.fs.tree import FSError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xsfs.fs.handles import Handle
+    from xsfs.fs.nodes import Node
+
+
+class Control:
+    """A file or directory of our own, as one node's entry sees it."""
+
+    # Type and permission bits, before the masks.
+    mode = stat.S_IFREG | 0o444
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+
+    @property
+    def size(self) -> int:
+        """What st_size says."""
+        return 0
+
+    async def open(self, flags: int) -> Handle:
+        """Open the file."""
+        raise FSError(errno.EACCES)
+
+    def entries(self) -> dict[bytes, Control]:
+        """What a directory lists."""
+        raise FSError(errno.ENOTDIR)
+
+
+class TextControl(Control):
+    """A read-only file whose content is made at open."""
+
+    def __init__(self, name: bytes, text: Callable[[], bytes]) -> None:
+        super().__init__(name)
+        self._text = text
+
+    @property
+    def size(self) -> int:
+        """The length of the content as it would be now."""
+        return len(self._text())
+
+    async def open(self, flags: int) -> Handle:
+        """The content as it is now."""
+        return TextHandle(self._text())
+
+
+class DirectoryControl(Control):
+    """A directory with fixed entries."""
+
+    mode = stat.S_IFDIR | 0o755
+
+    def __init__(self, name: bytes, entries: dict[bytes, Control]) -> None:
+        super().__init__(name)
+        self._entries = entries
+
+    def entries(self) -> dict[bytes, Control]:
+        """What it lists."""
+        return self._entries
+
+
+class Controls:
+    """Which controls there are: at the root of the mount, and in every directory."""
+
+    def __init__(self, counts: Callable[[], dict[str, int]]) -> None:
+        stats = TextControl(b"stats", lambda: json.dumps(counts(), indent=1).encode() + b"\n")
+        # Listed at the root, and hidden there.
+        self.listed: dict[bytes, Control] = {
+            name: TextControl(name, partial(_count, counts, name.decode()))
+            for name in (b"@introduceDomain", b"@releaseDomain")
+        }
+        self._hidden: dict[bytes, Control] = {
+            b".xsfs": DirectoryControl(b".xsfs", {b"stats": stats})
+        }
+
+    def find(self, node: Node, name: bytes) -> Control | None:
+        """The control of that name in a node's directory."""
+        if node.parent is None:
+            return self.listed.get(name) or self._hidden.get(name)
+        return None
+
+
+def _count(counts: Callable[[], dict[str, int]], key: str) -> bytes:
+    return b"%d\n" % counts().get(key, 0)

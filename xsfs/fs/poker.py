@@ -1,0 +1,168 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""The helper process: does on the mount what raises one inotify event, when it is told to.
+
+Linux raises inotify events only for operations that pass through it, so somebody must perform
+them. It must be a process of its own, without the /dev/fuse descriptor: the daemon's own
+thread, killed in the middle of such an operation, would leave a mount that hangs for everybody.
+The daemon knows this process by its id and answers without touching the store.
+
+Run as a script, by its path: it imports nothing of xsfs, and starts in an instant. Told what to
+do through a socket (standard input), a packet each: the letter of a poke, and a path relative to
+the mountpoint. Answers each with its errno, in order.
+
+It never touches what lies under the mountpoint once unmounted: with CAP_SYS_ADMIN it works
+through a detached clone of the mount, else it checks the device number before each poke.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import select
+import socket
+import stat
+import struct
+import sys
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+# Numbers of the generic system call table (include/uapi/asm-generic/unistd.h), equal on all
+# architectures but alpha.
+_SYS_OPEN_TREE = 428
+_SYS_MOUNT_SETATTR = 442
+# linux/mount.h
+_OPEN_TREE_CLONE = 1
+_OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+_MOUNT_ATTR_RDONLY = 1
+# linux/fcntl.h
+_AT_FDCWD = -100
+_AT_EMPTY_PATH = 0x1000
+# linux/stat.h
+_UTIME_NOW = (1 << 30) - 1
+_UTIME_OMIT = (1 << 30) - 2
+
+
+def clone_mount(mountpoint: bytes) -> int:
+    """A descriptor of a writable, detached clone of the mount; OSError without the privilege."""
+    fd: int = _libc.syscall(
+        _SYS_OPEN_TREE, _AT_FDCWD, mountpoint, _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
+    )
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "open_tree")
+    writable = struct.pack("=QQQQ", 0, _MOUNT_ATTR_RDONLY, 0, 0)
+    _libc.syscall(_SYS_MOUNT_SETATTR, fd, b"", _AT_EMPTY_PATH, writable, len(writable))
+    return fd
+
+
+def set_times(directory: int, path: bytes, *, access: bool) -> None:
+    """utimensat(2): both times, or only the modification time."""
+    times = struct.pack("@llll", 0, _UTIME_NOW if access else _UTIME_OMIT, 0, _UTIME_NOW)
+    if _libc.utimensat(directory, path, times, 0):
+        raise OSError(ctypes.get_errno(), "utimensat")
+
+
+def modify(directory: int, path: bytes) -> None:
+    """OPEN, MODIFY, CLOSE_WRITE; MODIFY alone where the file may not be opened for writing."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
+    except PermissionError:
+        set_times(directory, path, access=False)
+        return
+    try:
+        os.ftruncate(fd, 0)
+    finally:
+        os.close(fd)
+
+
+def perform(directory: int, poke: bytes, path: bytes) -> None:
+    """One poke; OSError when it was not to be."""
+    match poke:
+        case b"M":
+            modify(directory, path)
+        case b"T":
+            set_times(directory, path, access=False)
+        case b"A":
+            set_times(directory, path, access=True)
+        case b"F":
+            os.mknod(path, stat.S_IFREG | 0o644, dir_fd=directory)
+        case b"D":
+            os.mkdir(path, 0o755, dir_fd=directory)
+        case b"U":
+            os.unlink(path, dir_fd=directory)
+        case b"R":
+            os.rmdir(path, dir_fd=directory)
+
+
+class Mount:
+    """The mount, as far as it may be touched."""
+
+    def __init__(self, mountpoint: bytes, device: int) -> None:
+        self._mountpoint = mountpoint
+        self._device = device
+        self._clone = -1
+        try:
+            self._clone = clone_mount(mountpoint)
+        except OSError:
+            return
+        if os.fstat(self._clone).st_dev != device:
+            self.release()
+
+    @property
+    def cloned(self) -> bool:
+        """Whether it holds the mount by a clone."""
+        return self._clone >= 0
+
+    def poke(self, poke: bytes, path: bytes) -> int:
+        """Perform a poke; its errno, 0 when done."""
+        directory = self._clone
+        try:
+            if not self.cloned:
+                directory = os.open(self._mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            if os.fstat(directory).st_dev != self._device:
+                return errno.ESTALE
+            perform(directory, poke, path)
+        except OSError as error:
+            return error.errno or errno.EIO
+        finally:
+            if directory >= 0 and directory != self._clone:
+                os.close(directory)
+        return 0
+
+    def is_attached(self) -> bool:
+        """Whether the mount is to be seen anywhere in this namespace."""
+        number = b"%d:%d" % (os.major(self._device), os.minor(self._device))
+        with open("/proc/self/mountinfo", "rb") as mounts:
+            return any(line.split(b" ", 3)[2] == number for line in mounts)
+
+    def release(self) -> None:
+        """Hold the mount no longer; an umount is complete only then."""
+        if self._clone >= 0:
+            os.close(self._clone)
+            self._clone = -1
+
+
+def main(mountpoint: bytes, device: int) -> None:
+    """Serve until the daemon hangs up."""
+    orders = socket.socket(fileno=0)
+    mount = Mount(mountpoint, device)
+    mounts = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+    poll = select.poll()
+    poll.register(orders, select.POLLIN)
+    if mount.cloned:
+        poll.register(mounts, select.POLLERR | select.POLLPRI)
+    orders.send(struct.pack("=i", 0))
+    while True:
+        ready = dict(poll.poll())
+        if mounts in ready and not mount.is_attached():
+            return
+        if 0 in ready:
+            order = orders.recv(1 << 16)
+            if not order:
+                return
+            orders.send(struct.pack("=i", mount.poke(order[:1], order[1:])))
+
+
+if __name__ == "__main__":
+    main(os.fsencode(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,261 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Lookup, attributes, listing, reading: the store's nodes brought into the node table.
+
+Knows the store through the trio client, and no FUSE; used from the trio thread alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import trio
+
+from xsfs.errors import AccessDenied, NotFound, StoreError, TooBig
+from xsfs.fs import names as filenames
+from xsfs.fs.nodes import Face, Told
+from xsfs.protocol import paths, requests
+from xsfs.protocol.packet import Op
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from xsfs.aio import Client
+    from xsfs.fs.nodes import Inode, Node, NodeTable, View
+    from xsfs.options import Options
+    from xsfs.protocol.requests import Request
+
+log = logging.getLogger(__name__)
+
+# Some changes raise no event at all: nothing is believed for longer, in seconds.
+MAX_AGE_S = 60.0
+
+
+class FSError(Exception):
+    """What a request to the file system fails with."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.errno = number
+
+
+class State(NamedTuple):
+    """A node as the store has it: permissions joined as on the wire, b"" when not asked for."""
+
+    value: bytes
+    names: list[bytes]
+    perms: bytes = b""
+
+
+class Tree:
+    """The store as a tree of nodes, read through and remembered in the node table.
+
+    Args:
+        want_perms: fetch permissions with everything else, so that events can tell a change
+            of permissions from one of the value.
+    """
+
+    def __init__(
+        self, client: Client, table: NodeTable, options: Options, *, want_perms: bool
+    ) -> None:
+        self.client = client
+        self.table = table
+        self.options = options
+        self.started_ns = time.time_ns()
+        # Told of a node that turned out to be gone, or another, with no event yet.
+        self.suspect: Callable[[Node], None] = lambda node: None
+        self._want_perms = want_perms
+        self._warned: set[bytes] = set()
+
+    def now_ns(self) -> int:
+        """The time that a change seen now carries, in ns since the epoch."""
+        return time.time_ns()
+
+    # -- from the store -----------------------------------------------------------------------
+
+    async def fetch(self, view: View, wanted: Sequence[bytes]) -> list[State | StoreError]:
+        """The states of the nodes at these paths, in one pipelined batch."""
+        step = 3 if self._want_perms else 2
+        batch: list[Request[object]] = []
+        for path in wanted:
+            batch.append(requests.directory(path))
+            batch.append(requests.read(path))
+            if self._want_perms:
+                batch.append(requests.raw(Op.GET_PERMS, path + b"\0"))
+        replies = await self.client.batch(batch, view.tx_id)
+        return [
+            await self._state(view, path, *replies[at * step : (at + 1) * step])
+            for at, path in enumerate(wanted)
+        ]
+
+    async def _state(
+        self, view: View, path: bytes, listing: object, value: object, perms: object = b""
+    ) -> State | StoreError:
+        if isinstance(value, AccessDenied):
+            # It is there, and that is all we may know.
+            return State(b"", [])
+        if isinstance(value, StoreError):
+            return value
+        if isinstance(listing, TooBig):
+            try:
+                listing = await self.client.list(path, view.tx_id)
+            except StoreError as error:
+                return error
+        if isinstance(listing, StoreError):
+            return listing
+        return State(
+            cast("bytes", value),
+            cast("list[bytes]", listing),
+            b"" if isinstance(perms, StoreError) else cast("bytes", perms),
+        )
+
+    async def refresh(self, parent: Node, names: Iterable[bytes]) -> dict[bytes, Node]:
+        """Ask the store for the children of these names; those that exist, by name."""
+        wanted = list(names)
+        view = parent.view
+        stamp = view.clock
+        top = parent.path
+        states = await self.fetch(view, [paths.join(top, name) for name in wanted])
+        found = {}
+        for name, state in zip(wanted, states, strict=True):
+            if isinstance(state, State):
+                if parent.alive:
+                    found[name] = self.observe(self.table.child(parent, name), state, stamp)
+                continue
+            if not isinstance(state, NotFound):
+                raise state
+            node = parent.children.get(name) if parent.children else None
+            if node is not None and node.pending:
+                found[name] = node
+            elif node is not None:
+                self.suspect(node)
+        return found
+
+    async def refresh_node(self, node: Node) -> None:
+        """Ask the store for a node.
+
+        Raises:
+            StoreError: NotFound when it is gone, among others.
+        """
+        if node.pending:
+            return
+        stamp = node.view.clock
+        (state,) = await self.fetch(node.view, [node.path])
+        if isinstance(state, State):
+            self.observe(node, state, stamp)
+            return
+        if isinstance(state, NotFound):
+            if node.parent is None:
+                # The mounted root itself is not there (yet): an empty directory.
+                self.observe(node, State(b"", []), stamp)
+                return
+            self.suspect(node)
+        raise state
+
+    def observe(self, node: Node, state: State, stamp: int) -> Node:
+        """Remember a node's state, asked for when the view's clock stood at `stamp`."""
+        node.value, node.perms = state.value, state.perms
+        node.fetched, node.fetched_s = stamp, trio.current_time()
+        if state.names and not node.directory:
+            node.directory = True
+        if node.told is None:
+            self.tell(node, state)
+        return node
+
+    def tell(self, node: Node, state: State) -> None:
+        """From here on, watchers are taken to know this state."""
+        node.told = Told(state.value, state.perms, node.directory)
+        node.names = set(state.names) if node.directory else None
+
+    # -- for the file system ------------------------------------------------------------------
+
+    def is_fresh(self, node: Node) -> bool:
+        """Whether what is known of a node may answer for the store."""
+        return node.pending or (
+            node.view.cached
+            and self.options.cache != "off"
+            and node.is_fresh(trio.current_time(), MAX_AGE_S)
+        )
+
+    async def lookup(self, parent: Node, name: bytes) -> Node:
+        """The child of that name.
+
+        Raises:
+            FSError: ENOENT.
+            StoreError: what the store said.
+        """
+        if not filenames.is_node_name(name):
+            raise FSError(errno.ENOENT)
+        node = parent.children.get(name) if parent.children else None
+        if node is not None and self.is_fresh(node):
+            return node
+        found = await self.refresh(parent, [name])
+        if name not in found:
+            raise FSError(errno.ENOENT)
+        return found[name]
+
+    async def attributes(self, inode: Inode) -> None:
+        """Make sure that the node behind an inode is known as it is now.
+
+        Raises:
+            StoreError: NotFound when it is gone and the inode has no other reason to be.
+        """
+        node = inode.node
+        if node.alive and not self.is_fresh(node):
+            await self.refresh_node(node)
+
+    async def value(self, node: Node) -> bytes:
+        """The value, from the store unless `cache=watch` knows it.
+
+        Raises:
+            StoreError: what the store said.
+        """
+        if node.pending:
+            return b""
+        if self.options.cache == "watch" and self.is_fresh(node) and node.value is not None:
+            return node.value
+        try:
+            return await self.client.read(node.path, node.view.tx_id)
+        except NotFound:
+            if node.parent is None:
+                return b""
+            self.suspect(node)
+            raise
+
+    async def listing(self, node: Node) -> list[bytes]:
+        """The names of a directory's entries for nodes, sorted.
+
+        Children that are known from before and may have changed are asked for in the same
+        breath, so that a listing with attributes takes one round trip.
+
+        Raises:
+            StoreError: what the store said.
+        """
+        try:
+            names = await self.client.list(node.path, node.view.tx_id)
+        except NotFound:
+            if node.parent is None:
+                return []
+            self.suspect(node)
+            raise
+        listed = set(names)
+        if node.children:
+            listed.update(name for name, child in node.children.items() if child.pending)
+        for name in names:
+            if len(name) > filenames.NAME_MAX:
+                listed.discard(name)
+                self._warn(node, name)
+        return sorted(listed)
+
+    def _warn(self, node: Node, name: bytes) -> None:
+        path = paths.join(node.path, name)
+        if path not in self._warned and len(self._warned) < 1000:
+            self._warned.add(path)
+            log.warning("%r is left out of listings: its name is too long", path[:300])
+
+    def inode(self, node: Node, face: Face | None = None) -> Inode:
+        """The inode of a node's face; of the one that is listed, when none is named."""
+        return self.table.inode(node, node.shown if face is None else face)
