@@ -84,6 +84,8 @@ def tree(top: bytes) -> Procedure[dict[bytes, bytes]]:
                 except NotFound:
                     names = []
             if not isinstance(names, StoreError):
-                below += [paths.join(path, name) for name in cast("list[bytes]", names)]
+                children = (paths.join(path, name) for name in cast("list[bytes]", names))
+                # The daemons let a path grow longer than the protocol lets anyone ask for.
+                below += [child for child in children if paths.fits(child)]
         level = below
     return values
