@@ -22,6 +22,9 @@ class XenStoreError(RuntimeError):
     """
 
 
+PyXSError = XenStoreError
+
+
 class InvalidOperation(XenStoreError, ValueError):
     """The operation makes no sense in this state, or is not one of the protocol's."""
 
