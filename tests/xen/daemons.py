@@ -148,11 +148,16 @@ class Daemon:
         """What the daemon has written to stdout and stderr since its start."""
         return (self.rundir / "output").read_text(errors="replace")
 
-    def connect(self, timeout_s: float = 5.0) -> socket.socket:
-        """A connection of root's; its calls raise TimeoutError after timeout_s."""
+    def connect(self, path: Path | None = None, timeout_s: float = 5.0) -> socket.socket:
+        """A connection of root's; its calls raise TimeoutError after timeout_s.
+
+        Args:
+            path: another socket than the daemon's own, that leads to it.
+            timeout_s: time limit of each call.
+        """
         client = socket.socket(socket.AF_UNIX)
         client.settimeout(timeout_s)
-        client.connect(str(self.socket))
+        client.connect(str(path or self.socket))
         return client
 
     def tool(
