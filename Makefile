@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+#
+# Everything here works in a fresh clone on a fresh Debian (12 or later): what is missing is
+# installed first, system packages with apt-get (by sudo when not root), the rest in .venv.
+#
+#   make test ARGS='-k watch'     any arguments for pytest
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+
+# To build pyfuse3 and mount (fuse3 brings fusermount3), and what the tests run beside.
+DEBIAN_PACKAGES := fuse3 libfuse3-dev pkg-config gcc libc6-dev python3-dev python3-venv \
+	inotify-tools
+
+.PHONY: help debian venv xen lint test clean
+
+help:
+	@echo 'make test   install what is missing, run the tests'
+	@echo 'make lint   style and types'
+	@echo 'make venv   a Python environment with xsfs in .venv'
+	@echo 'make xen    the real daemons for tests and trials, below build/xen'
+	@echo 'make clean  remove .venv and build'
+
+debian:
+	@command -v apt-get >/dev/null || { \
+		echo 'no apt-get here: taking it that these are installed: $(DEBIAN_PACKAGES)'; exit 0; }; \
+	missing=; \
+	for package in $(DEBIAN_PACKAGES); do \
+		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q ' installed$$' \
+			|| missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" != 0 ]; then \
+			command -v sudo >/dev/null || { \
+				echo "neither root nor sudo: install$$missing" >&2; exit 1; }; \
+			sudo=sudo; \
+		fi; \
+		$$sudo apt-get update -q; \
+		$$sudo env DEBIAN_FRONTEND=noninteractive \
+			apt-get install -q -y --no-install-recommends $$missing; \
+	fi
+
+venv: $(BIN)/.complete
+
+$(BIN)/.complete: pyproject.toml | debian
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("xsfs needs Python 3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+xen: venv
+	$(BIN)/python -m tests.xen.packages
+
+lint: venv
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+# Without Xen's daemons the tests that need them say so: they skip, or fail when CI is set.
+test: venv
+	-@$(BIN)/python -m tests.xen.packages
+	$(BIN)/python -m pytest $(ARGS)
+
+clean:
+	rm -rf .venv build

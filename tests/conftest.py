@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Fixtures that all tests share: the real daemons, and what a machine must have for FUSE.
+
+On a machine that lacks something a test is skipped and the missing piece named; when CI is
+set it fails instead.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+from tests.xen.daemons import KINDS, Daemon, Kind
+from tests.xen.packages import Unavailable, Xen, provide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def missing(piece: str) -> NoReturn:
+    """Ends a test for which the machine lacks something."""
+    if os.environ.get("CI"):
+        pytest.fail(piece, pytrace=False)
+    pytest.skip(piece)
+
+
+@pytest.fixture(scope="session")
+def xen() -> Xen:
+    """Xen's daemons and tools, unpacked."""
+    try:
+        return provide()
+    except Unavailable as error:
+        missing(str(error))
+
+
+@pytest.fixture(scope="session")
+def fuse() -> None:
+    """Asks for a machine on which file systems in user space can be mounted."""
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        missing("/dev/fuse is missing or not accessible")
+    if shutil.which("fusermount3") is None:
+        missing("fusermount3 is missing (Debian: fuse3)")
+
+
+@pytest.fixture
+def rundir() -> Iterator[Path]:
+    """A new folder with a path short enough for sockets."""
+    with TemporaryDirectory(prefix="xsfs-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(params=KINDS)
+def daemon(request: pytest.FixtureRequest, rundir: Path, xen: Xen) -> Iterator[Daemon]:
+    """A fresh daemon of each kind, with an empty store, for one test."""
+    kind: Kind = request.param
+    with Daemon(kind, rundir, xen) as daemon:
+        yield daemon
+
+
+@pytest.fixture(params=KINDS, scope="module")
+def shared_daemon(request: pytest.FixtureRequest, xen: Xen) -> Iterator[Daemon]:
+    """A daemon of each kind for all tests of a module: each keeps to nodes of its own."""
+    kind: Kind = request.param
+    with (
+        TemporaryDirectory(prefix="xsfs-") as folder,
+        Daemon(kind, Path(folder), xen) as daemon,
+    ):
+        yield daemon
