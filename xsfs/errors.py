@@ -15,8 +15,14 @@ import os
 from typing import ClassVar
 
 
-class XenStoreError(Exception):
-    """Root of everything that xsfs raises on purpose."""
+class XenStoreError(RuntimeError):
+    """Root of everything that xsfs raises on purpose.
+
+    A RuntimeError, because that is what programs written for xen.lowlevel.xs catch.
+    """
+
+
+PyXSError = XenStoreError
 
 
 class InvalidOperation(XenStoreError, ValueError):
@@ -35,7 +41,7 @@ class InvalidPermission(XenStoreError, ValueError):
     """A permission entry is not a letter of `nrwb` followed by a domain id."""
 
 
-class ConnectionError(XenStoreError, builtins.ConnectionError):  # noqa: A001 - the tutorial's name
+class ConnectionError(builtins.ConnectionError, XenStoreError):  # noqa: A001 - the tutorial's name
     """The store cannot be reached, or the connection to it is lost."""
 
 
@@ -47,7 +53,7 @@ class Timeout(ConnectionError, TimeoutError):
     """No answer came within the time given."""
 
 
-class StoreError(XenStoreError, OSError):
+class StoreError(OSError, XenStoreError):
     """The store refused a request: `errno` as in errno.h, `name` as on the wire.
 
     A name that errno.h does not have (a newer daemon's) gives EIO and keeps its name.
@@ -62,9 +68,11 @@ class StoreError(XenStoreError, OSError):
         StoreError._registry[name] = cls
 
     def __init__(self, name: bytes) -> None:
-        text = name.decode("ascii", "backslashreplace")
         number = _NUMBERS.get(name, errno.EIO)
-        super().__init__(number, f"{os.strerror(number)} ({text})")
+        text = os.strerror(number)
+        if errno.errorcode[number] != name.decode("ascii", "replace"):
+            text += f" ({name.decode('ascii', 'backslashreplace')})"
+        super().__init__(number, text)
         self.name = name
 
     def __reduce__(self) -> tuple[type[StoreError], tuple[bytes]]:

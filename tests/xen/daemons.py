@@ -15,6 +15,7 @@ import select
 import signal
 import socket
 import subprocess
+from enum import IntEnum
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
 from tests.programs import Program
@@ -29,7 +30,15 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 RING_BYTES = 4096  # a page
 DOMAINS_BYTES = 0x7FF0  # DOMID_FIRST_RESERVED, xen/include/public/xen.h
-DOMAIN_RUNNING = 1  # enum state, shim.c
+
+
+class DomainState(IntEnum):
+    """What the hypervisor says of a domain (enum state, shim.c)."""
+
+    ABSENT = 0
+    RUNNING = 1
+    SHUTDOWN = 2
+    DYING = 3
 
 
 class DaemonError(Exception):
@@ -139,6 +148,18 @@ class Daemon:
         """What the daemon has written to stdout and stderr since its start."""
         return (self.rundir / "output").read_text(errors="replace")
 
+    def connect(self, path: Path | None = None, timeout_s: float = 5.0) -> socket.socket:
+        """A connection of root's; its calls raise TimeoutError after timeout_s.
+
+        Args:
+            path: another socket than the daemon's own, that leads to it.
+            timeout_s: time limit of each call.
+        """
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(timeout_s)
+        client.connect(str(path or self.socket))
+        return client
+
     def tool(
         self, name: str, *args: str | bytes, timeout_s: float = 20.0
     ) -> subprocess.CompletedProcess[bytes]:
@@ -195,12 +216,12 @@ class Daemon:
         return [program, "-N", "-E", "10000000"]
 
     def _lay_files(self) -> None:
-        """What shim.c expects in the folder: an empty ring for domain 0, the only domain."""
+        """What shim.c expects in the folder; domains outlive a daemon, so they are kept."""
         (self.rundir / "xsd_kva").write_bytes(bytes(RING_BYTES))
         (self.rundir / "xsd_port").write_text("1")
-        domains = bytearray(DOMAINS_BYTES)
-        domains[0] = DOMAIN_RUNNING
-        (self.rundir / "domains").write_bytes(domains)
+        domains = self.rundir / "domains"
+        if not domains.exists():
+            domains.write_bytes(bytes([DomainState.RUNNING]).ljust(DOMAINS_BYTES, b"\0"))
 
     def _running(self) -> subprocess.Popen[bytes]:
         assert self.process is not None, "not started"

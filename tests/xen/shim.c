@@ -5,7 +5,7 @@
  *
  * It stands in for the hypervisor libraries, and leads what the daemons have in
  * /proc/xen, /var/run/xen* and /var/log/xen to $XENSTORED_RUNDIR; the daemons' own code is untouched.  It is no simulation
- * of Xen: domains do what the test does.  The daemons are single-threaded and
+ * of Xen: domains do what the test (rings.py) does.  The daemons are single-threaded and
  * so is this.  All it needs is in that folder:
  *
  *   xsd_kva, ring-N  the ring page of domain 0, of domain N (xs_wire.h)
@@ -231,9 +231,9 @@ static enum state domain_state(uint32_t domid)
 
     if (!states)
         states = map_file("domains", DOMID_FIRST_RESERVED, PROT_READ);
-    if (states)
-        return states[domid];
-    return domid ? ABSENT : RUNNING;
+    if (!states || domid >= DOMID_FIRST_RESERVED)
+        return ABSENT;
+    return states[domid];
 }
 
 /* Both calls give the domains from `first` on, at most `limit` of them. */
@@ -280,9 +280,14 @@ int xc_domain_getinfolist(xc_interface *xch, uint32_t first, unsigned int limit,
 static void *map_ring(uint32_t domid)
 {
     char name[32];
+    void *ring = NULL;
 
     snprintf(name, sizeof(name), "ring-%u", domid);
-    return map_file(name, PAGE, PROT_READ | PROT_WRITE);
+    if (domain_state(domid) != ABSENT)
+        ring = map_file(name, PAGE, PROT_READ | PROT_WRITE);
+    if (!ring)
+        errno = EINVAL; /* as Linux's gntdev says */
+    return ring;
 }
 
 void *xc_map_foreign_range(xc_interface *xch, uint32_t domid, int size, int prot,

@@ -7,8 +7,6 @@ from __future__ import annotations
 import os
 import select
 import signal
-import socket
-import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -17,23 +15,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.xen.daemons import KINDS, Daemon, DaemonError, Kind
+from tests.xen.wire import Op, Wire
 
 if TYPE_CHECKING:
     from tests.xen.packages import Xen
-
-READ = 2  # enum xsd_sockmsg_type, xs_wire.h
-
-
-def connect(daemon: Daemon) -> socket.socket:
-    client = socket.socket(socket.AF_UNIX)
-    client.settimeout(5)
-    client.connect(str(daemon.socket))
-    return client
-
-
-def send_read(client: socket.socket, path: bytes) -> None:
-    payload = path + b"\0"
-    client.sendall(struct.pack("<IIII", READ, 1, 0, len(payload)) + payload)
 
 
 def test_tools_write_read_list_and_remove(daemon: Daemon) -> None:
@@ -63,11 +48,10 @@ def test_test_xenstore_passes(shared_daemon: Daemon) -> None:
 
 def test_kill_breaks_connections_and_restart_serves_an_empty_store(daemon: Daemon) -> None:
     daemon.tool("xenstore-write", "/a", "one")
-    with connect(daemon) as client, client.makefile("rb") as replies:
-        send_read(client, b"/a")
-        assert replies.read(16 + 3).endswith(b"one")
+    with daemon.connect() as client:
+        assert Wire(client).ask(Op.READ, b"/a\0") == b"one"
         daemon.kill()
-        assert replies.read() == b""
+        assert client.recv(1) == b""
     assert daemon.tool("xenstore-read", "/a").returncode != 0
     daemon.restart()
     assert daemon.tool("xenstore-exists", "/a").returncode == 1
@@ -81,12 +65,13 @@ def test_stop_ends_a_frozen_daemon_by_sigterm(daemon: Daemon) -> None:
 
 
 def test_frozen_daemon_answers_when_thawed(daemon: Daemon) -> None:
-    with connect(daemon) as client:
+    with daemon.connect() as client:
+        wire = Wire(client)
         daemon.freeze()
-        send_read(client, b"/tool")
+        wire.send(Op.READ, b"/tool\0")
         assert not select.select([client], [], [], 0.2)[0]
         daemon.thaw()
-        assert client.recv(1)
+        assert wire.receive().op == Op.READ
 
 
 def test_a_crash_is_noticed(rundir: Path, xen: Xen) -> None:

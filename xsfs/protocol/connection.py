@@ -32,7 +32,12 @@ class Event(NamedTuple):
     token: bytes
 
     def __repr__(self) -> str:
-        return f"Event({self.path!r}, {self.token!r})"
+        return f"Event({_quoted(self.path)}, {_quoted(self.token)})"
+
+
+def _quoted(text: bytes) -> str:
+    """The literal in double quotes, the form in which pyxs's tutorial shows events."""
+    return 'b"' + repr(text)[2:-1].replace('"', '\\"') + '"'
 
 
 class Reply(NamedTuple, Generic[Tag]):

@@ -87,8 +87,11 @@ class Splitter:
     """
 
     def __init__(self, limit: int = REPLY_MAX) -> None:
-        self._tail = b""
         self._limit = limit
+        # The incomplete tail in pieces, joined only when `_missing` bytes more have come: a
+        # long packet that arrives in small pieces is copied once, not once a piece.
+        self._pieces: list[bytes] = []
+        self._missing = 0
 
     def feed(self, data: bytes) -> Iterator[Packet]:
         """The packets that `data` completes, in order.
@@ -97,18 +100,26 @@ class Splitter:
             UnexpectedPacket: a header announces more than the limit. The packets before it
                 have been yielded; the stream is of no use any more.
         """
-        buffer = self._tail + data if self._tail else data
-        start, end = 0, len(buffer)
+        if self._pieces:
+            self._pieces.append(data)
+            self._missing -= len(data)
+            if self._missing > 0:
+                return
+            data = b"".join(self._pieces)
+        start, end = 0, len(data)
+        missing = HEADER.size
         try:
-            while end - start >= 16:
-                op, req_id, tx_id, length = HEADER.unpack_from(buffer, start)
+            while end - start >= HEADER.size:
+                op, req_id, tx_id, length = HEADER.unpack_from(data, start)
                 if length > self._limit:
                     raise UnexpectedPacket(f"payload of {length} bytes announced")
-                stop = start + 16 + length
-                if stop > end:
+                missing = HEADER.size + length
+                if end - start < missing:
                     break
-                packet = Packet(op, req_id, tx_id, buffer[start + 16 : stop])
-                start = stop
+                packet = Packet(op, req_id, tx_id, data[start + HEADER.size : start + missing])
+                start += missing
+                missing = HEADER.size
                 yield packet
         finally:
-            self._tail = buffer[start:]
+            self._pieces = [data[start:]] if start < end else []
+            self._missing = missing - (end - start)

@@ -29,6 +29,11 @@ def is_name(name: bytes) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def fits(path: bytes) -> bool:
+    """Whether `path` is short enough to be asked for."""
+    return len(path) <= (ABSOLUTE_MAX if path.startswith(b"/") else RELATIVE_MAX)
+
+
 def check(path: bytes) -> bytes:
     """`path` itself, when it is a valid absolute, relative or special (`@...`) path.
 
@@ -38,7 +43,7 @@ def check(path: bytes) -> bytes:
     """
     if _PATH.fullmatch(path) is None:
         raise InvalidPath(path)
-    if len(path) > (ABSOLUTE_MAX if path.startswith(b"/") else RELATIVE_MAX):
+    if not fits(path):
         raise InvalidPath(f"path of {len(path)} bytes is too long")
     return path
 

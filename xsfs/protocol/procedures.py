@@ -56,6 +56,21 @@ def _listing_by_parts(path: bytes) -> Procedure[list[bytes]]:
             return names
 
 
+def node(path: bytes) -> Procedure[tuple[bytes, list[bytes]]]:
+    """A node's value and the names of its children; a value that may not be read is empty.
+
+    Raises:
+        StoreError: what the store said of the children; NotFound when there is no such node.
+    """
+    names, value = yield [requests.directory(path), requests.read(path)]
+    if isinstance(names, TooBig):
+        names = yield from _listing_by_parts(path)
+    if isinstance(names, StoreError):
+        raise names
+    children = [name for name in cast("list[bytes]", names) if paths.fits(paths.join(path, name))]
+    return b"" if isinstance(value, StoreError) else cast("bytes", value), children
+
+
 def tree(top: bytes) -> Procedure[dict[bytes, bytes]]:
     """The values of `top` and of all nodes below it, by path, parents before children.
 
@@ -84,6 +99,8 @@ def tree(top: bytes) -> Procedure[dict[bytes, bytes]]:
                 except NotFound:
                     names = []
             if not isinstance(names, StoreError):
-                below += [paths.join(path, name) for name in cast("list[bytes]", names)]
+                children = (paths.join(path, name) for name in cast("list[bytes]", names))
+                # The daemons let a path grow longer than the protocol lets anyone ask for.
+                below += [child for child in children if paths.fits(child)]
         level = below
     return values

@@ -62,7 +62,9 @@ def _number(payload: bytes) -> int:
 
 
 def _truth(payload: bytes) -> bool:
-    return payload.startswith(b"T")
+    if payload not in (b"T\0", b"F\0"):
+        raise UnexpectedPacket(f"T or F was expected, not {payload!r}")
+    return payload == b"T\0"
 
 
 def _part(payload: bytes) -> Part:

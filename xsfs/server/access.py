@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Who may do what with a node: permission entries and the rights they give. Pure.
+
+Source: xenstore.txt, "Permissions"; the order of the checks is xenstored's.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import IntFlag
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable
+
+# xen.h: ids from here on are no domains; one of them stands for all domains.
+DOMID_FIRST_RESERVED = 0x7FF0
+DOMID_SELF = 0x7FF0
+DOMID_ANY = 0x7FF5
+
+
+class Right(IntFlag):
+    """What a domain may do with a node."""
+
+    NONE = 0
+    READ = 1
+    WRITE = 2
+    OWNER = 4
+    ALL = 7
+
+
+class Entry(NamedTuple):
+    """One permission entry: `r5` is `Entry(5, Right.READ)`."""
+
+    domid: int
+    right: Right
+
+
+Perms: TypeAlias = tuple[Entry, ...]
+
+_LETTERS = b"nrwb"
+# As strtol(3) with base 0 takes it, which the daemon uses: 8, 010, 0x8, with a sign.
+_ENTRY = re.compile(rb"([nrwb])\s*([+-]?)(?:0[xX]([0-9a-fA-F]+)|(0[0-7]*)|([1-9][0-9]*))")
+
+
+def parse(entries: Iterable[bytes]) -> Perms | None:
+    """The entries, or None if one is malformed."""
+    perms = []
+    for text in entries:
+        match = _ENTRY.fullmatch(text)
+        if match is None:
+            return None
+        letter, sign, hexadecimal, octal, decimal = match.groups()
+        number = int(hexadecimal or octal or decimal, 16 if hexadecimal else 8 if octal else 10)
+        domid = (-number if sign == b"-" else number) & 0xFFFFFFFF
+        perms.append(Entry(domid, Right(_LETTERS.index(letter))))
+    return tuple(perms)
+
+
+def render(perms: Perms) -> bytes:
+    """The entries as GET_PERMS gives them, each with a NUL."""
+    return b"".join(b"%c%d\0" % (_LETTERS[entry.right], entry.domid) for entry in perms)
+
+
+def rights(perms: Perms, domids: Collection[int], is_effective: Callable[[int], bool]) -> Right:
+    """What unprivileged domains may do; the first entry that names one of them decides.
+
+    Args:
+        domids: the domain, and the one that it is a target's stand-in for.
+        is_effective: whether entries for a domain count, or are left from one that is gone.
+    """
+    owner = perms[0]
+    if owner.domid in domids:
+        return Right.ALL
+    for entry in perms[1:]:
+        if entry.domid == DOMID_ANY or (entry.domid in domids and is_effective(entry.domid)):
+            return entry.right
+    return owner.right

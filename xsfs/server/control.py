@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""CONTROL: what an administrator says to the daemon itself. Pure but for log lines.
+
+The replies are worded and laid out as xenstored's.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, TypeAlias
+
+from xsfs.server import quota
+from xsfs.server.errors import Refused
+from xsfs.server.payload import number, some
+from xsfs.server.tree import walk_down
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xsfs.server.connection import Connection
+    from xsfs.server.store import Store
+    from xsfs.server.tree import View
+
+    Command: TypeAlias = Callable[[Store, list[bytes]], bytes]
+
+_log = logging.getLogger(__name__)
+
+
+def control(store: Store, connection: Connection, view: View, payload: bytes) -> bytes:
+    """Carry out a command."""
+    name, *arguments = some(payload, 1)
+    if name not in _COMMANDS:
+        raise Refused(b"EINVAL")
+    command, _ = _COMMANDS[name]
+    return command(store, arguments) + b"\0"
+
+
+def _help(store: Store, arguments: list[bytes]) -> bytes:
+    _none(arguments)
+    return b"".join(b"%-15b %b\n" % (name, usage) for name, (_, usage) in _COMMANDS.items())
+
+
+def _check(store: Store, arguments: list[bytes]) -> bytes:
+    """Every node has to be reachable."""
+    _none(arguments)
+    reachable = sum(1 for _ in walk_down(store.tree, b"/"))
+    if reachable != len(store.tree):
+        _log.error("%d nodes, %d of them reachable", len(store.tree), reachable)
+        raise Refused(b"EIO")
+    return b"OK"
+
+
+def _print(store: Store, arguments: list[bytes]) -> bytes:
+    if len(arguments) != 1:
+        raise Refused(b"EINVAL")
+    _log.info("control: %r", arguments[0])
+    return b"OK"
+
+
+def _quota(store: Store, arguments: list[bytes]) -> bytes:
+    if not arguments:
+        return b"Quota settings:\n" + b"".join(
+            b"%-17b: %8d %b\n" % (name, store.quotas.get(name), quota.DESCRIPTIONS[name])
+            for name in store.quotas.names
+        )
+    if arguments[0] == b"set":
+        return _set_quota(store, arguments[1:])
+    if len(arguments) != 1:
+        raise Refused(b"EINVAL")
+    return _domain_quota(store, number(arguments[0]))
+
+
+def _set_quota(store: Store, arguments: list[bytes]) -> bytes:
+    if len(arguments) != 2 or arguments[0] not in store.quotas.names:
+        raise Refused(b"EINVAL")
+    value = number(arguments[1])
+    if not value:
+        raise Refused(b"EINVAL")
+    store.quotas.set(arguments[0], value)
+    return b"OK"
+
+
+def _domain_quota(store: Store, domid: int) -> bytes:
+    if not store.domains.is_introduced(domid):
+        raise Refused(b"ENOENT")
+    connections = store.of_domain(store.domains[domid])
+    used = {
+        quota.NODES: store.tree.owned(domid),
+        quota.WATCHES: sum(len(each.watches) for each in connections),
+        quota.TRANSACTIONS: sum(len(each.transactions) for each in connections),
+    }
+    lines = (b"%-17b: %8d\n" % item for item in used.items())
+    return b"Domain %d:\n" % domid + b"".join(lines)
+
+
+def _none(arguments: list[bytes]) -> None:
+    if arguments:
+        raise Refused(b"EINVAL")
+
+
+_COMMANDS: dict[bytes, tuple[Command, bytes]] = {
+    b"check": (_check, b""),
+    b"print": (_print, b"<string>"),
+    b"quota": (_quota, b"[set <name> <val>|<domid>]"),
+    b"help": (_help, b""),
+}

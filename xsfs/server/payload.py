@@ -1,0 +1,34 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""The strings and numbers in a request's payload; what is malformed is EINVAL. Pure."""
+
+from __future__ import annotations
+
+from xsfs.server.errors import Refused
+
+
+def one(payload: bytes) -> bytes:
+    """The only string: exactly one NUL, at the end."""
+    if payload.find(b"\0") != len(payload) - 1 or not payload:
+        raise Refused(b"EINVAL")
+    return payload[:-1]
+
+
+def some(payload: bytes, least: int, most: int | None = None) -> list[bytes]:
+    """From `least` to `most` strings, each with a NUL; bytes after the last NUL do not count."""
+    found = payload.split(b"\0")[:-1]
+    if len(found) < least or (most is not None and len(found) > most):
+        raise Refused(b"EINVAL")
+    return found
+
+
+def strings(payload: bytes, count: int) -> list[bytes]:
+    """Exactly `count` strings."""
+    return some(payload, count, count)
+
+
+def number(text: bytes) -> int:
+    """A number in decimal, of 32 bits at most."""
+    if not (text.isdigit() and len(text) <= 10):
+        raise Refused(b"EINVAL")
+    return int(text)

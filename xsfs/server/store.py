@@ -1,0 +1,357 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""The store: a request and its connection in; replies and events in the queues out.
+
+What each operation does is in handlers.py; here is what they share: dispatch, access, telling
+watches, commits, the life of connections and domains. Sans-IO and not thread-safe.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from xsfs.errors import InvalidPath
+from xsfs.protocol import paths
+from xsfs.protocol.packet import PAYLOAD_MAX, Op
+from xsfs.server import access, quota
+from xsfs.server.access import Right
+from xsfs.server.connection import Connection
+from xsfs.server.domains import Domains
+from xsfs.server.errors import Refused
+from xsfs.server.handlers import TABLE
+from xsfs.server.quota import Quotas
+from xsfs.server.rules import C_XENSTORED, Rules
+from xsfs.server.transactions import Change, Logged, SnapshotTransaction, Transaction
+from xsfs.server.tree import (
+    DOM0_ONLY,
+    SPECIAL,
+    Tree,
+    forget_child,
+    nearest,
+    plan_creation,
+    walk_down,
+    walk_up,
+)
+from xsfs.server.watches import Watches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from xsfs.server.access import Perms
+    from xsfs.server.domains import Domain
+    from xsfs.server.handlers import Operation
+    from xsfs.server.tree import Node, Put, View
+
+# What the limit on the length of a path does not count.
+_HOME = re.compile(rb"/local/domain/[0-9]{1,5}/")
+
+
+class Store:
+    """A XenStore.
+
+    Args:
+        rules: which of the real daemons it follows where they differ.
+    """
+
+    def __init__(self, rules: Rules = C_XENSTORED) -> None:
+        self.rules = rules
+        self.tree = Tree()
+        self.domains = Domains()
+        self.quotas = Quotas(rules.path_max)
+        self.watches = Watches(rules.root_first)
+        self.connections: set[Connection] = set()
+        # Events to be queued after the reply to the request at hand.
+        self._late: list[tuple[Connection, bytes, bytes]] = []
+        self.load({b"/tool/xenstored": b""})
+
+    # --- content ---
+
+    def load(
+        self, values: Mapping[bytes, bytes], perms: Mapping[bytes, Perms] | None = None
+    ) -> None:
+        """Put nodes into the store, before anybody watches it.
+
+        Args:
+            values: by absolute path; missing parents are made.
+            perms: by path; nodes that have none here get their parent's.
+
+        Raises:
+            InvalidPath: a path is malformed, or not absolute.
+        """
+        for path, value in values.items():
+            if not path.startswith(b"/"):
+                raise InvalidPath(path)
+            node = self.tree.get(paths.check(path))
+            if node is not None:
+                self.tree.put(path, value, node.perms, node.children)
+            else:
+                for put in plan_creation(self.tree, path, value, None):
+                    self.tree.put(*put)
+        for path, entries in (perms or {}).items():
+            node = self.tree.get(path)
+            if node is not None:
+                self.tree.put(path, node.value, entries, node.children)
+
+    def values(self) -> dict[bytes, bytes]:
+        """The value of every node, by path, parents before children."""
+        return {path: node.value for path, node in walk_down(self.tree, b"/")}
+
+    # --- connections ---
+
+    def connect(self, domid: int, wake: Callable[[], None]) -> Connection:
+        """A new client, on behalf of a domain that is introduced.
+
+        Args:
+            wake: called when an event was queued for it, or it is to be closed.
+        """
+        connection = Connection(self.domains[domid], self.rules.merge_events, wake)
+        self.connections.add(connection)
+        return connection
+
+    def disconnect(self, connection: Connection) -> None:
+        """The client is gone, with its watches and transactions."""
+        self.reset(connection)
+        self.connections.discard(connection)
+
+    def reset(self, connection: Connection) -> None:
+        """Drop all watches and transactions of a connection."""
+        for watch in connection.watches.values():
+            self.watches.remove(watch)
+        connection.watches.clear()
+        for transaction in connection.transactions.values():
+            transaction.close()
+        connection.transactions.clear()
+
+    def of_domain(self, domain: Domain) -> list[Connection]:
+        """The connections on behalf of a domain."""
+        return [other for other in self.connections if other.domain is domain]
+
+    # --- requests ---
+
+    def handle(
+        self, connection: Connection, op: int, req_id: int, tx_id: int, payload: bytes
+    ) -> None:
+        """Carry out a request: its reply and the events that it causes are queued after this."""
+        try:
+            operation = self._admit(connection, op)
+            view: View = self.tree
+            if tx_id and not operation.outside:
+                view = self._transaction(connection, tx_id)
+        except Refused as refused:
+            connection.reply(Op.ERROR, req_id, tx_id, refused.name + b"\0")
+            return
+        error, reply = self._answer(operation, connection, view, payload)
+        if isinstance(view, SnapshotTransaction) and operation.replayable:
+            view.log.append(Logged(operation, payload, reply))
+        connection.reply(Op.ERROR if error else op, req_id, tx_id, reply)
+        for other, path, token in self._late:
+            other.event(path, token)
+        self._late.clear()
+
+    def _admit(self, connection: Connection, op: int) -> Operation:
+        operation = TABLE.get(op)
+        if operation is None or (operation.extension and not self.rules.extensions):
+            raise Refused(b"ENOSYS")
+        if operation.privileged and not connection.privileged:
+            raise Refused(b"EACCES")
+        return operation
+
+    def _transaction(self, connection: Connection, tx_id: int) -> Transaction:
+        try:
+            return connection.transactions[tx_id]
+        except KeyError:
+            raise Refused(self.rules.unknown_transaction) from None
+
+    def _answer(
+        self, operation: Operation, connection: Connection, view: View, payload: bytes
+    ) -> tuple[bool, bytes]:
+        """Whether it failed, and the payload of the reply."""
+        try:
+            reply = operation.handler(self, connection, view, payload)
+        except Refused as refused:
+            return True, refused.name + b"\0"
+        except InvalidPath:
+            return True, b"EINVAL\0"
+        if len(reply) > PAYLOAD_MAX and not (self.rules.long_listings and connection.privileged):
+            return True, b"E2BIG\0"
+        return False, reply
+
+    # --- access ---
+
+    def canonical(self, connection: Connection, text: bytes) -> bytes:
+        """The absolute path that a client means.
+
+        Raises:
+            InvalidPath: it is none.
+        """
+        path = text if text.startswith(b"/") else connection.home + b"/" + text
+        limit = self.quotas.limit(quota.PATH_MAX, connection.domain.domid)
+        if len(path) > limit:
+            home = _HOME.match(path)
+            if home is None or len(path) - home.end() > limit:
+                raise InvalidPath(text)
+        return paths.check(path)
+
+    def rights(self, connection: Connection, node: Node) -> Right:
+        """What a connection may do with a node."""
+        if connection.privileged:
+            return Right.ALL
+        return access.rights(
+            node.perms,
+            connection.domain.domids,
+            lambda domid: self.domains.born(domid) <= node.generation,
+        )
+
+    def find(self, connection: Connection, view: View, path: bytes, right: Right) -> Node | None:
+        """The node at `path`, None if there is none.
+
+        Raises:
+            Refused: EACCES if the connection may not do this, or may not know that there is
+                no node, which the nearest node above tells.
+        """
+        node = view.get(path)
+        if node is None:
+            _, above, _ = nearest(view, path)
+            if not self.rights(connection, above) & right:
+                raise Refused(b"EACCES")
+            return None
+        if self.rights(connection, node) & right != right:
+            raise Refused(b"EACCES")
+        return node
+
+    # --- changes ---
+
+    def put(self, connection: Connection, view: View, nodes: list[Put]) -> None:
+        """Store nodes, all or none.
+
+        Args:
+            nodes: the last one exists, those before it are new.
+
+        Raises:
+            Refused: the connection's domain would have too many nodes, or one too large.
+        """
+        if not connection.privileged and self._is_over_quota(connection, view, nodes):
+            if isinstance(view, Transaction):
+                view.failed = True
+            raise Refused(self.rules.over_quota)
+        for node in nodes:
+            view.put(*node)
+
+    def _is_over_quota(self, connection: Connection, view: View, nodes: list[Put]) -> bool:
+        domid = connection.domain.domid
+        new = len(nodes) - 1
+        if new and view.owned(domid) + new > self.quotas.limit(quota.NODES, domid):
+            return True
+        size = max(map(quota.node_size, nodes))
+        return size >= self.quotas.limit(quota.NODE_SIZE, domid)
+
+    def remove(self, view: View, path: bytes, node: Node, silent: bool = False) -> None:
+        """Remove a node and all below it, and tell watches unless `silent`."""
+        changes = []
+        for below, each in walk_up(view, path, node):
+            view.delete(below)
+            changes.append(Change(below, below != path, each, None))
+            if not (silent or self.rules.root_first):
+                self.fire(view, changes[-1])
+        forget_child(view, path)
+        if not silent and self.rules.root_first:
+            for change in sorted(changes, key=lambda change: change.path):
+                self.fire(view, change)
+
+    def release(self, domain: Domain) -> None:
+        """A domain is gone, with its connections and its nodes."""
+        for connection in self.of_domain(domain):
+            self.reset(connection)
+            connection.close()
+        self.domains.release(domain.domid, self.tree.generation + 1)
+        self.quotas.forget(domain.domid)
+        for path, node in walk_down(self.tree, b"/"):
+            if node.owner == domain.domid:
+                self.remove(self.tree, path, node, silent=not self.rules.release_events)
+        for path in SPECIAL:
+            special = self.tree.get(path)
+            if special is not None and special.owner == domain.domid:
+                self.tree.put(path, b"", DOM0_ONLY, b"")
+
+    # --- transactions ---
+
+    def begin(self, connection: Connection) -> Transaction:
+        """A new transaction."""
+        domid = connection.domain.domid
+        kind = SnapshotTransaction if self.rules.snapshots else Transaction
+        limit = None
+        if not connection.privileged:
+            limit = self.quotas.limit(quota.TRANSACTION_NODES, domid)
+        return kind(self.tree, limit, self.rules.over_quota)
+
+    def commit(self, connection: Connection, transaction: Transaction) -> None:
+        """Carry out a transaction and tell watches.
+
+        Raises:
+            Refused: EAGAIN on a conflict.
+        """
+        if not transaction.conflicts():
+            for change in transaction.apply():
+                self._tell(change)
+        elif isinstance(transaction, SnapshotTransaction):
+            self._replay(connection, transaction)
+        else:
+            raise Refused(b"EAGAIN")
+
+    def _replay(self, connection: Connection, transaction: SnapshotTransaction) -> None:
+        again = self.begin(connection)
+        try:
+            for operation, payload, reply in transaction.log:
+                if self._answer(operation, connection, again, payload)[1] != reply:
+                    raise Refused(b"EAGAIN")
+            for change in again.apply():
+                self._tell(change)
+        finally:
+            again.close()
+
+    # --- watches ---
+
+    def fire(self, view: View, change: Change) -> None:
+        """Tell watches of a change, or have them told at the commit."""
+        if isinstance(view, Transaction):
+            view.fire(change)
+        else:
+            self._tell(change, late=self.rules.reply_first)
+
+    def fire_special(self, name: bytes, domid: int, late: bool = False) -> None:
+        """Tell special watches of a domain.
+
+        Args:
+            late: after the reply to the request at hand.
+        """
+        change = Change(name, False, self.tree.get(name), None)
+        for path, watch in self.watches.special(name, domid):
+            if self._may_hear(watch.connection, change):
+                self.send(watch.connection, path, watch.token, late)
+
+    def send(self, connection: Connection, path: bytes, token: bytes, late: bool = False) -> None:
+        """Send one event."""
+        if late:
+            self._late.append((connection, path, token))
+        else:
+            connection.event(path, token)
+
+    def _tell(self, change: Change, late: bool = False) -> None:
+        path = change.path
+        found = self.watches.on(path) if change.exact else self.watches.concerned(path)
+        for watch in found:
+            if self._may_hear(watch.connection, change):
+                self.send(watch.connection, path[watch.prefix :], watch.token, late)
+
+    def _may_hear(self, connection: Connection, change: Change) -> bool:
+        """Whether it may read, or could read before, the node or else its parent."""
+        if change.before is not None and self.rights(connection, change.before) & Right.READ:
+            return True
+        node = change.node or self.tree.get(change.path)
+        if node is None:
+            return False
+        if self.rights(connection, node) & Right.READ:
+            return True
+        parent = self.tree.get(paths.parent(change.path) or b"/")
+        return parent is not None and bool(self.rights(connection, parent) & Right.READ)

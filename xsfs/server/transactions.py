@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""A transaction: the store as it sees it, what it changes, and whether it may.
+
+Two kinds, as the two real daemons have them. `Transaction` looks through to the store, keeps
+each node as it was at the first look, and conflicts with any change of those. A
+`SnapshotTransaction` sees the store of its start and is replayed where it meets changes.
+Starting either costs nothing that grows with the store. Not thread-safe.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from xsfs.server.errors import Refused
+from xsfs.server.tree import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from xsfs.server.access import Perms
+    from xsfs.server.handlers import Operation
+    from xsfs.server.tree import Snapshot, Tree
+
+
+class Change(NamedTuple):
+    """Something that watches are told: see `Store.fire`."""
+
+    path: bytes
+    # Only watches on just this path are told, not those above.
+    exact: bool
+    # The node, None if it is to be looked up when the watches are told.
+    node: Node | None
+    # The node before, where those who could read that one are to be told as well.
+    before: Node | None
+
+
+class Seen:
+    """A node that the transaction has looked at."""
+
+    __slots__ = ("exact", "fired", "modified", "node", "original")
+
+    def __init__(self, node: Node | None) -> None:
+        self.original = node
+        self.node = node
+        self.modified = False
+        self.fired = False
+        self.exact = True
+
+
+class Transaction:
+    """A transaction as xenstored has it.
+
+    Args:
+        limit: how many nodes it may look at; None: as many as it likes.
+        over_limit: the error's name for one too many.
+    """
+
+    def __init__(self, tree: Tree, limit: int | None, over_limit: bytes) -> None:
+        self._tree = tree
+        self._limit = limit
+        self._over_limit = over_limit
+        self._seen: dict[bytes, Seen] = {}
+        self._owned: dict[int, int] = {}
+        # Its id on its connection.
+        self.number = 0
+        # A request failed half-way: it can only be dropped.
+        self.failed = False
+
+    def get(self, path: bytes) -> Node | None:
+        """The node at `path`, as it was at the first look or as this has made it."""
+        seen = self._seen.get(path)
+        return self._look(path).node if seen is None else seen.node
+
+    def put(self, path: bytes, value: bytes, perms: Perms, children: bytes) -> None:
+        """Create or replace the node at `path`."""
+        self._tree.generation += 1
+        self._change(path, Node(value, perms, children, self._tree.generation))
+
+    def delete(self, path: bytes) -> None:
+        """Take the node at `path` away."""
+        self._change(path, None)
+
+    def owned(self, domid: int) -> int:
+        """How many nodes belong to a domain."""
+        return self._tree.owned(domid) + self._owned.get(domid, 0)
+
+    def fire(self, change: Change) -> None:
+        """Watches are to be told at the commit, once for each node."""
+        seen = self._seen[change.path]
+        seen.fired = True
+        seen.exact = seen.exact and change.exact
+
+    def conflicts(self) -> bool:
+        """Whether anything it has looked at has changed since."""
+        return any(seen.original is not self._tree.get(path) for path, seen in self._seen.items())
+
+    def apply(self) -> Iterator[Change]:
+        """Carry the changes out; for each, in order of the first look, what to tell."""
+        for path, seen in self._seen.items():
+            if seen.modified:
+                self._carry_out(path, seen)
+                if seen.fired:
+                    yield Change(path, seen.exact, None, seen.original)
+
+    def close(self) -> None:
+        """It is over, one way or the other."""
+
+    def _original(self, path: bytes) -> Node | None:
+        return self._tree.get(path)
+
+    def _look(self, path: bytes) -> Seen:
+        if self._limit is not None and len(self._seen) >= self._limit:
+            self.failed = True
+            raise Refused(self._over_limit)
+        seen = self._seen[path] = Seen(self._original(path))
+        return seen
+
+    def _change(self, path: bytes, node: Node | None) -> None:
+        seen = self._seen.get(path) or self._look(path)
+        for counted, step in ((seen.node, -1), (node, 1)):
+            if counted is not None:
+                self._owned[counted.owner] = self._owned.get(counted.owner, 0) + step
+        seen.node = node
+        seen.modified = True
+
+    def _carry_out(self, path: bytes, seen: Seen) -> None:
+        if seen.node is not None:
+            self._tree.put(path, seen.node.value, seen.node.perms, seen.node.children)
+        else:
+            self._tree.delete(path)
+
+
+class Logged(NamedTuple):
+    """A request that a transaction was given, and what it was answered."""
+
+    operation: Operation
+    payload: bytes
+    reply: bytes
+
+
+class SnapshotTransaction(Transaction):
+    """A transaction as oxenstored has it."""
+
+    def __init__(self, tree: Tree, limit: int | None, over_limit: bytes) -> None:
+        super().__init__(tree, limit, over_limit)
+        self._snapshot: Snapshot = tree.take_snapshot()
+        self._changes: list[Change] = []
+        self.log: list[Logged] = []
+
+    def fire(self, change: Change) -> None:
+        """Watches are to be told at the commit, once for each request."""
+        self._changes.append(change)
+
+    def conflicts(self) -> bool:
+        """Whether it has to be replayed: any node it found or changed is another one now.
+
+        That a node was missing is not held against the store, unless this made it.
+        """
+        return any(seen.modified for seen in self._seen.values()) and any(
+            seen.original is not self._tree.get(path)
+            for path, seen in self._seen.items()
+            if seen.modified or seen.original is not None
+        )
+
+    def apply(self) -> Iterator[Change]:
+        """Carry the changes out; what to tell, in the order of the requests."""
+        for path, seen in self._seen.items():
+            if seen.modified:
+                self._carry_out(path, seen)
+        yield from self._changes
+
+    def close(self) -> None:
+        """It is over, one way or the other."""
+        self._tree.drop_snapshot(self._snapshot)
+
+    def _original(self, path: bytes) -> Node | None:
+        return self._snapshot.get(path)

@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Which watches a change concerns. Pure; who may hear of it is not known here.
+
+Source: xenstore.txt, WATCH.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from xsfs.protocol import paths
+
+if TYPE_CHECKING:
+    from xsfs.server.connection import Connection
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Watch:
+    """One watch of one connection."""
+
+    connection: Connection = field(repr=False)
+    path: bytes
+    token: bytes
+    # What events leave out at the front of a path: the length of the home, if it was relative.
+    prefix: int
+    # Levels below the path that concern it; None: all.
+    depth: int | None
+    # Grows with each registration.
+    serial: int
+
+    def reaches(self, path: bytes) -> bool:
+        """Whether `path`, which is below, is not too deep."""
+        if self.depth is None:
+            return True
+        start = 0 if self.path == b"/" else len(self.path)
+        return path.count(b"/", start) <= self.depth
+
+
+class Watches:
+    """All watches, by path.
+
+    Args:
+        root_first: in the order of paths from the root, newest first; else of registration.
+    """
+
+    def __init__(self, root_first: bool) -> None:
+        self._by_path: dict[bytes, list[Watch]] = {}
+        self._root_first = root_first
+        self._serial = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._by_path)
+
+    def add(
+        self, connection: Connection, path: bytes, token: bytes, prefix: int, depth: int | None
+    ) -> Watch:
+        """A new watch."""
+        self._serial += 1
+        watch = Watch(connection, path, token, prefix, depth, self._serial)
+        self._by_path.setdefault(path, []).append(watch)
+        return watch
+
+    def remove(self, watch: Watch) -> None:
+        """Take a watch back."""
+        there = self._by_path[watch.path]
+        there.remove(watch)
+        if not there:
+            del self._by_path[watch.path]
+
+    def on(self, path: bytes) -> list[Watch]:
+        """The watches on just this path."""
+        return self._in_order(list(self._by_path.get(path, ())))
+
+    def concerned(self, path: bytes) -> list[Watch]:
+        """The watches on this path and above it, as far as their depth reaches."""
+        if path.startswith(b"@"):
+            return self.on(path)
+        found = list(self._by_path.get(path, ()))
+        for above in paths.ancestors(path):
+            if above in self._by_path:
+                found += [watch for watch in self._by_path[above] if watch.reaches(path)]
+        return self._in_order(found)
+
+    def special(self, name: bytes, domid: int) -> list[tuple[bytes, Watch]]:
+        """What a special watch tells: the path of the event, and the watch.
+
+        With a depth, or on `name/domid` itself, the path tells the domain.
+        """
+        full = b"%b/%d" % (name, domid)
+        plain = [(name, watch) for watch in self.on(name) if watch.depth is None]
+        deep = [watch for watch in self._by_path.get(name, ()) if watch.depth]
+        return plain + [(full, watch) for watch in self._in_order(deep + self.on(full))]
+
+    def _in_order(self, found: list[Watch]) -> list[Watch]:
+        if len(found) < 2:
+            return found
+        if self._root_first:
+            return sorted(found, key=lambda watch: (len(watch.path), -watch.serial))
+        return sorted(found, key=lambda watch: watch.serial)
