@@ -95,9 +95,11 @@ class Follower:
         echoes = self.echoes.outstanding(event.path, self._tree.client.answered)
         if echoes:
             self.counts["echoes"] += 1
+        while node.told is None and node.parent is not None:
+            # Not told of, though known: as on its way to be created by ourselves.
+            rest = [node.name, *rest]
+            node = node.parent
         if not rest:
-            if node.told is None:
-                return
             self._courier.invalidate(node)
             self._marks.setdefault(node, Mark()).add(echoes)
         elif node.known:

@@ -17,6 +17,8 @@ from xsfs.protocol import paths
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from xsfs.fs.control import Control
+
 # fuse_lowlevel.h, FUSE_ROOT_ID.
 ROOT_INO = 1
 
@@ -222,7 +224,7 @@ class Inode:
 
     __slots__ = ("control", "face", "ino", "lookups", "node")
 
-    def __init__(self, ino: int, node: Node, face: Face, control: object = None) -> None:
+    def __init__(self, ino: int, node: Node, face: Face, control: Control | None = None) -> None:
         self.ino = ino
         self.node = node
         self.face = face
@@ -271,7 +273,7 @@ class NodeTable:
         inode = node.face(face)
         return self.add(node, face) if inode is None else inode
 
-    def add(self, node: Node, face: Face, control: object = None) -> Inode:
+    def add(self, node: Node, face: Face, control: Control | None = None) -> Inode:
         """A new inode."""
         inode = Inode(self._next_ino, node, face, control)
         self._next_ino += 1

@@ -25,13 +25,14 @@ from typing import TYPE_CHECKING
 import pyfuse3
 import trio
 
+from xsfs import mounts
 from xsfs.fs import names, poker
 from xsfs.fs.events import Kind
 from xsfs.fs.nodes import Face
 
 if TYPE_CHECKING:
     from xsfs.fs.events import Notice
-    from xsfs.fs.nodes import Inode, Node, NodeTable
+    from xsfs.fs.nodes import Node, NodeTable
     from xsfs.options import Options
 
 log = logging.getLogger(__name__)
@@ -165,8 +166,10 @@ class Courier:
             finally:
                 self._helper_pid = 0
                 orders.close()
-            # It hangs up by ending, unless this is the end of the mount.
+            # It hangs up by ending.
             await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
+            if mounts.at(mountpoint) is None:
+                return
             log.warning("the event helper ended (status %s), starting another", process.returncode)
             self._waiting.extendleft(reversed(self._sent))
             self._sent.clear()
@@ -273,15 +276,6 @@ def _target(notice: Notice) -> bytes:
         parts.append(node.name)
         node = node.parent
     return b"/".join(reversed(parts))
-
-
-def known_face(notice: Notice, table: NodeTable) -> Inode:
-    """The inode that a creation or removal is about."""
-    node = notice.node
-    if node is None:
-        node = table.child(notice.parent, notice.name)
-        node.alive = False
-    return table.inode(node, Face.DIRECTORY if notice.directory else Face.FILE)
 
 
 def _start(orders: socket.socket, mountpoint: str, device: int) -> subprocess.Popen[bytes]:

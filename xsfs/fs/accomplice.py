@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Answers to the event helper's requests: from memory, and never touching the store.
+
+What it is about to create is not there yet, what it is about to remove still is, and nothing
+else that it asks changes anything.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from xsfs.fs import names as filenames
+from xsfs.fs.events import Kind
+from xsfs.fs.nodes import Face
+from xsfs.fs.tree import FSError
+
+if TYPE_CHECKING:
+    from xsfs.fs.events import Notice
+    from xsfs.fs.nodes import Inode, NodeTable
+    from xsfs.fs.notices import Courier
+
+
+class Accomplice:
+    """Plays along with the helper's pokes."""
+
+    def __init__(self, table: NodeTable, courier: Courier) -> None:
+        self._table = table
+        self._courier = courier
+
+    def is_asking(self, pid: int) -> bool:
+        """Whether a request comes from the helper."""
+        return self._courier.is_helper(pid)
+
+    def lookup(self, parent: Inode, name: bytes) -> Inode:
+        """The inode of an entry as the helper is to see it.
+
+        Raises:
+            FSError: ENOENT.
+        """
+        node = parent.node
+        poke = self._courier.expected(node, name)
+        if poke is not None and poke.notice.kind is Kind.CREATED:
+            raise FSError(errno.ENOENT)
+        if poke is not None:
+            return self._face(poke.notice)
+        if name == filenames.VALUE:
+            return self._table.inode(node, Face.VALUE)
+        child = node.children.get(name) if node.children else None
+        if child is None:
+            raise FSError(errno.ENOENT)
+        return self._table.inode(child, child.shown)
+
+    def created(self, parent: Inode, name: bytes) -> Inode:
+        """The node that the helper believes to create.
+
+        Raises:
+            FSError: EPERM when it was not told to.
+        """
+        return self._face(self._fulfil(parent, name, Kind.CREATED))
+
+    def removed(self, parent: Inode, name: bytes) -> None:
+        """The helper believes to remove a node.
+
+        Raises:
+            FSError: EPERM when it was not told to.
+        """
+        self._fulfil(parent, name, Kind.REMOVED)
+
+    def _fulfil(self, parent: Inode, name: bytes, kind: Kind) -> Notice:
+        poke = self._courier.expected(parent.node, name)
+        if poke is None or poke.notice.kind is not kind:
+            raise FSError(errno.EPERM)
+        self._courier.fulfil(poke)
+        return poke.notice
+
+    def _face(self, notice: Notice) -> Inode:
+        node = notice.node
+        if node is None:
+            # Nobody ever asked for it; the removal needs something to remove.
+            node = self._table.child(notice.parent, notice.name)
+            node.alive = False
+        return self._table.inode(node, Face.DIRECTORY if notice.directory else Face.FILE)

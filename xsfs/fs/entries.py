@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""The entries of a directory: which inode a name leads to, nodes' and our own.
+
+Knows no FUSE; used from the trio thread alone.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from xsfs.fs import names as filenames
+from xsfs.fs.nodes import Face
+from xsfs.fs.tree import FSError
+
+if TYPE_CHECKING:
+    from xsfs.fs.control import Control, Controls
+    from xsfs.fs.handles import DirectoryHandle
+    from xsfs.fs.nodes import Inode, Node
+    from xsfs.fs.tree import Tree
+
+# How many entries of a directory are asked for at a time.
+_WINDOW = 512
+
+
+class Entries:
+    """Names to inodes."""
+
+    def __init__(self, tree: Tree, controls: Controls) -> None:
+        self._tree = tree
+        self._table = tree.table
+        self._controls = controls
+
+    def is_ours(self, parent: Node, name: bytes) -> bool:
+        """Whether a name is of our own making, and cannot be removed or moved."""
+        return not filenames.is_node_name(name) or self._controls.find(parent, name) is not None
+
+    async def find(self, parent: Inode, name: bytes) -> Inode:
+        """The inode of an entry, listed or hidden.
+
+        Raises:
+            FSError: ENOENT.
+            StoreError: what the store said.
+        """
+        node = parent.node
+        if parent.control is not None:
+            control = parent.control.entries().get(name)
+            if control is None:
+                raise FSError(errno.ENOENT)
+            return self._control_inode(node, control)
+        if (control := self._controls.find(node, name)) is not None:
+            return self._control_inode(node, control)
+        if name == filenames.VALUE:
+            await self._tree.attributes(parent)
+            return self._table.inode(node, Face.VALUE)
+        stem, suffix = filenames.split_suffix(name)
+        child = await self._tree.lookup(node, stem)
+        if suffix == filenames.LINK_SUFFIX:
+            inode = self._table.inode(child, Face.LINK)
+            if not self.link(inode):
+                self._table.discard(inode)
+                raise FSError(errno.ENOENT)
+            return inode
+        if suffix:
+            return self._table.inode(child, Face.ALIAS if child.directory else Face.DIRECTORY)
+        return self._table.inode(child, child.shown)
+
+    def _control_inode(self, node: Node, control: Control) -> Inode:
+        for inode in node.faces:
+            if inode.control is control:
+                return inode
+        return self._table.add(node, Face.CONTROL, control)
+
+    async def names(self, inode: Inode) -> list[bytes]:
+        """What a directory lists.
+
+        Raises:
+            StoreError: what the store said.
+        """
+        if inode.control is not None:
+            return [b".", b"..", *sorted(inode.control.entries())]
+        names = set(await self._tree.listing(inode.node))
+        await self._tree.attributes(inode)
+        if inode.node.value:
+            names.add(filenames.VALUE)
+        if inode is self._table.root:
+            names.update(self._controls.listed)
+        return [b".", b"..", *sorted(names)]
+
+    async def listed(self, handle: DirectoryHandle, index: int) -> Inode | None:
+        """The inode of a listed entry; None when it is gone by now."""
+        name, inode = handle.names[index], handle.inode
+        node = inode.node
+        if name == b".":
+            return inode
+        if name == b"..":
+            above = node.parent if node.parent is not None else node
+            return above.face(Face.DIRECTORY) or inode
+        if inode.control is not None or not filenames.is_node_name(name):
+            return await self.find(inode, name)
+        if (control := self._controls.find(node, name)) is not None:
+            return self._control_inode(node, control)
+        if index >= handle.asked:
+            handle.asked = index + _WINDOW
+            await self._tree.refresh(node, self._stale(node, handle.names[index : handle.asked]))
+        child = node.children.get(name) if node.children else None
+        return None if child is None else self._table.inode(child, child.shown)
+
+    def _stale(self, node: Node, names: list[bytes]) -> list[bytes]:
+        children = node.children or {}
+        return [
+            name
+            for name in names
+            if filenames.is_node_name(name)
+            and self._controls.find(node, name) is None
+            and ((child := children.get(name)) is None or not self._tree.is_fresh(child))
+        ]
+
+    def link(self, inode: Inode) -> bytes:
+        """Where a symbolic link leads; b"" when the value names no node in the mount."""
+        node = inode.node
+        if inode.face is Face.ALIAS:
+            return node.name
+        parent = node.parent
+        if parent is None or node.value is None:
+            return b""
+        root = node.view.root.name
+        return filenames.link_target(node.value, root, parent.depth) or b""

@@ -1,0 +1,211 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Life of a mount: connect, mount, tell that it is ready, serve, unmount.
+
+An exit stack, each undo pushed where the thing is done. `serve` is the one trio task that the
+daemon runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import tempfile
+from contextlib import AsyncExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+import pyfuse3
+import trio
+
+from xsfs import connection, jsontree, mounts
+from xsfs.aio import Client
+from xsfs.errors import StoreError
+from xsfs.fs.accomplice import Accomplice
+from xsfs.fs.changes import Changes
+from xsfs.fs.control import Controls
+from xsfs.fs.entries import Entries
+from xsfs.fs.follower import Follower
+from xsfs.fs.nodes import NodeTable
+from xsfs.fs.notices import Courier
+from xsfs.fs.operations import Operations
+from xsfs.fs.tree import Tree
+from xsfs.server import Store, sample, serve
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from xsfs.options import Options
+
+log = logging.getLogger(__name__)
+
+# The source that means a store of our own.
+EMBEDDED = "embedded"
+
+# More requests than this at once wait in the kernel. A blocked reader holds one each.
+_MAX_TASKS = 10_000
+
+
+class MountError(RuntimeError):
+    """The mount could not be made; the text says why, and what to do."""
+
+
+class Session:
+    """One mount of one store.
+
+    Args:
+        path: the store's socket or device.
+        source: what the mount table shall name as its source.
+        mountpoint: an absolute path.
+        store: the embedded store, to be served at `path`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        source: str,
+        mountpoint: str,
+        options: Options,
+        store: Store | None = None,
+    ) -> None:
+        self._path = path
+        self._store = store
+        self._mountpoint = mountpoint
+        self._options = options
+        self._source = source
+        self._client = Client(path, timeout_s=options.timeout_s)
+        self._table = NodeTable(options.root)
+        self._tree = Tree(self._client, self._table, options, want_perms=options.events == "full")
+        self._courier = Courier(self._table, options)
+        self._follower = Follower(self._tree, self._courier)
+        self._client.on_reconnect = self._follower.reconnected
+        self._operations = Operations(
+            self._tree,
+            Changes(self._tree, self._follower.echoes),
+            Entries(self._tree, Controls(self._counts)),
+            Accomplice(self._table, self._courier),
+        )
+
+    @classmethod
+    def of(cls, source: str | None, mountpoint: str, options: Options) -> Session:
+        """The session for a command line's source.
+
+        Raises:
+            OSError: no store is found, or a file cannot be read.
+            MountError: the options do not go with the source.
+        """
+        name = options.fsname or source or "xsfs"
+        if source != EMBEDDED:
+            if options.socket or options.load:
+                raise MountError("socket= and load= go with the source `embedded`")
+            try:
+                path = connection.find(source).path
+            except connection.NoStore as error:
+                raise MountError(
+                    f"{error.strerror}; to try without Xen: xsfs embedded MOUNTPOINT"
+                ) from None
+            return cls(path, name, mountpoint, options)
+        store = _embedded_store(options)
+        path = options.socket or os.path.join(tempfile.mkdtemp(prefix="xsfs-"), "socket")
+        return cls(path, name, mountpoint, options, store)
+
+    def _counts(self) -> dict[str, int]:
+        return {
+            "inodes": len(self._table),
+            "connections": self._client.epoch,
+            **self._follower.counts,
+            **self._courier.counts,
+        }
+
+    async def serve(self, ready: Callable[[], None]) -> None:
+        """Mount, call `ready`, and serve until unmounted or told to end by a signal.
+
+        Raises:
+            ConnectionError: the store cannot be reached.
+            MountError: the mount was refused.
+        """
+        async with AsyncExitStack() as stack:
+            if self._store is not None and self._options.socket is None:
+                stack.callback(os.rmdir, os.path.dirname(self._path))
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            stack.callback(nursery.cancel_scope.cancel)
+            if self._store is not None:
+                await nursery.start(serve, self._path, self._store)
+            await nursery.start(self._client.run)
+            await self._follower.watch()
+            try:
+                await self._tree.refresh_node(self._table.root.node)
+            except StoreError as error:
+                raise MountError(f"cannot read {self._options.root.decode()}: {error}") from None
+            device = self._mount()
+            stack.callback(pyfuse3.close, unmount=True)
+            self._courier.start_invalidating()
+            stack.callback(self._courier.stop_invalidating)
+            if self._options.events != "off":
+                nursery.start_soon(self._courier.run, self._mountpoint, device)
+            nursery.start_soon(self._follower.run)
+            nursery.start_soon(self._follower.renew_after_bursts)
+            nursery.start_soon(self._end_on_signal)
+            ready()
+            await pyfuse3.main(min_tasks=2, max_tasks=_MAX_TASKS)
+
+    def _mount(self) -> int:
+        """Mount; the device number of what was mounted."""
+        fuse = {"default_permissions", *self._options.fuse}
+        fuse |= {f"fsname={_escape(self._source)}", f"subtype={self._options.subtype}"}
+        with _stderr_caught() as said:
+            try:
+                pyfuse3.init(self._operations, self._mountpoint, fuse)
+            except RuntimeError as error:
+                raise MountError(f"cannot mount at {self._mountpoint}: {said() or error}") from None
+        mount = mounts.at(self._mountpoint)
+        if mount is None or not mount.fstype.startswith("fuse"):
+            pyfuse3.close(unmount=True)
+            raise MountError(f"{self._mountpoint} is not in the mount table after mounting")
+        if self._options.read_only and not mounts.make_read_only(self._mountpoint):
+            log.info("not privileged: read-only is enforced by the daemon alone")
+        return mount.device
+
+    async def _end_on_signal(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for number in signals:
+                log.info("ending on %s", signal.Signals(number).name)
+                pyfuse3.terminate()
+                return
+
+
+def _embedded_store(options: Options) -> Store:
+    store = Store()
+    if options.load is None:
+        store.load(sample.tree(), sample.permissions())
+        return store
+    try:
+        with open(options.load, "rb") as file:
+            store.load(jsontree.loads(file.read()))
+    except ValueError as error:
+        raise MountError(f"{options.load}: {error}") from None
+    return store
+
+
+def _escape(value: str) -> str:
+    """As libfuse wants it in an option string."""
+    return value.replace("\\", "\\\\").replace(",", "\\,")
+
+
+@contextmanager
+def _stderr_caught() -> Iterator[Callable[[], str]]:
+    """What libfuse and fusermount3 write to descriptor 2 meanwhile, as one line."""
+    with tempfile.TemporaryFile() as caught:
+        kept = os.dup(2)
+        os.dup2(caught.fileno(), 2)
+
+        def said() -> str:
+            caught.seek(0)
+            lines = caught.read().decode(errors="replace").split("\n")
+            return "; ".join(line.strip() for line in lines if line.strip())
+
+        try:
+            yield said
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
