@@ -212,8 +212,7 @@ class Daemon:
         program = str(self.xen.program(self.kind))
         if self.kind == "oxenstored":
             return [program, "--no-fork", "--config-file", str(self.xen.oxenstored_conf)]
-        # The entry size is a limit for guests alone; 2048 would do.
-        return [program, "-N", "-E", "10000000"]
+        return [program, "--no-fork"]  # its default quotas bind guests alone
 
     def _lay_files(self) -> None:
         """What shim.c expects in the folder; domains outlive a daemon, so they are kept."""
