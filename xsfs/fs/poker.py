@@ -17,6 +17,7 @@ through a detached clone of the mount, else it checks the device number before e
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -165,4 +166,6 @@ def main(mountpoint: bytes, device: int) -> None:
 
 
 if __name__ == "__main__":
-    main(os.fsencode(sys.argv[1]), int(sys.argv[2]))
+    # The daemon may hang up at any moment.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        main(os.fsencode(sys.argv[1]), int(sys.argv[2]))

@@ -1,0 +1,24 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Fixtures of the mount tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.mount.mounting import Mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.xen.daemons import Daemon
+
+
+@pytest.fixture
+def mount(fuse: None, daemon: Daemon) -> Iterator[Path]:
+    """The mountpoint of a fresh daemon's store, for one test."""
+    with Mounted(daemon.socket) as mounted:
+        yield mounted.path

@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Runs the xsfs command for a test, and ends it with its mount.
+
+The daemon stays in the foreground and tells by systemd's protocol when the mount is ready, so
+nobody polls. What it logs at WARNING or above fails the test, unless the test takes it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+XSFS = (sys.executable, "-m", "xsfs")
+
+
+class Mounted:
+    """A running xsfs and its mountpoint.
+
+    Args:
+        source: as on the command line; None for none.
+        options: as after -o.
+        mountpoint: an existing directory; made, and removed at the end, when None.
+        env: added to the environment.
+        prefix: a command that runs the command, as `setpriv`.
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | None,
+        options: str = "",
+        mountpoint: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        prefix: tuple[str, ...] = (),
+    ) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="xsfs-")
+        folder = Path(self._folder.name)
+        folder.chmod(0o755)
+        self.path = mountpoint or folder / "m"
+        self.path.mkdir(exist_ok=True)
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the mount
+        self._argv = [*prefix, *XSFS]
+        self._argv += [] if source is None else [os.fspath(source)]
+        self._argv += [str(self.path), "-f", *(("-o", options) if options else ())]
+        self._env = {**os.environ, **(env or {}), "NOTIFY_SOCKET": str(folder / "notify")}
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, timeout_s: float = 20.0) -> Self:
+        """Run it; returns when the mount is ready.
+
+        Raises:
+            AssertionError: it ended, or was not ready in time; with what it logged.
+        """
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(self._env["NOTIFY_SOCKET"])
+            os.chmod(self._env["NOTIFY_SOCKET"], 0o777)
+            self.process = subprocess.Popen(
+                self._argv, env=self._env, stdin=subprocess.DEVNULL, stderr=self._log
+            )
+            ended = os.pidfd_open(self.process.pid)
+            try:
+                # Ready, or ended: whichever comes first.
+                ready, _, _ = select.select([notify.fileno(), ended], [], [], timeout_s)
+                assert notify.fileno() in ready, f"xsfs is not ready: {self.log()}"
+                assert notify.recv(64) == b"READY=1"
+            finally:
+                os.close(ended)
+        os.unlink(self._env["NOTIFY_SOCKET"])
+        return self
+
+    def log(self) -> str:
+        """What it wrote to standard error so far."""
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
+
+    def unmount(self) -> None:
+        """umount(8), and wait for the daemon to end."""
+        subprocess.run(["umount", str(self.path)], check=True, timeout=10)
+        self.wait()
+
+    def wait(self, timeout_s: float = 10.0) -> int:
+        """Wait for the daemon to end; its exit status."""
+        assert self.process is not None
+        return self.process.wait(timeout_s)
+
+    def stop(self) -> int:
+        """SIGTERM, and wait; the exit status."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        try:
+            self.finish(check=kind is None)
+        finally:
+            self._log.close()
+            self._folder.cleanup()
+
+    def finish(self, *, check: bool) -> None:
+        """End what still runs; fail on what it logged."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                subprocess.run(["umount", "-l", str(self.path)], check=False)
+                raise
+        if check:
+            assert self.process.returncode == 0, self.log()
+            bad = [
+                line
+                for line in self.log().splitlines()
+                if any(word in line for word in ("WARNING", "ERROR", "Traceback"))
+                and not any(line.find(text) >= 0 for text in self.expected)
+            ]
+            assert not bad, self.log()
+
+    # Texts of log lines that the test provokes.
+    expected: tuple[str, ...] = ()
