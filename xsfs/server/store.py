@@ -266,13 +266,13 @@ class Store:
             connection.close()
         self.domains.release(domain.domid, self.tree.generation + 1)
         self.quotas.forget(domain.domid)
+        for path in (b"/", *SPECIAL):
+            node = self.tree.get(path)
+            if node is not None and node.owner == domain.domid:
+                self.tree.put(path, node.value, DOM0_ONLY, node.children)
         for path, node in walk_down(self.tree, b"/"):
             if node.owner == domain.domid:
                 self.remove(self.tree, path, node, silent=not self.rules.release_events)
-        for path in SPECIAL:
-            special = self.tree.get(path)
-            if special is not None and special.owner == domain.domid:
-                self.tree.put(path, b"", DOM0_ONLY, b"")
 
     # --- transactions ---
 
@@ -319,16 +319,12 @@ class Store:
         else:
             self._tell(change, late=self.rules.reply_first)
 
-    def fire_special(self, name: bytes, domid: int, late: bool = False) -> None:
-        """Tell special watches of a domain.
-
-        Args:
-            late: after the reply to the request at hand.
-        """
+    def fire_special(self, name: bytes, domid: int) -> None:
+        """Tell special watches of a domain; before the reply, in both daemons."""
         change = Change(name, False, self.tree.get(name), None)
         for path, watch in self.watches.special(name, domid):
             if self._may_hear(watch.connection, change):
-                self.send(watch.connection, path, watch.token, late)
+                self.send(watch.connection, path, watch.token)
 
     def send(self, connection: Connection, path: bytes, token: bytes, late: bool = False) -> None:
         """Send one event."""
