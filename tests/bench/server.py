@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import statistics
-import struct
 import subprocess
 import sys
 import time

@@ -249,8 +249,6 @@ def transaction_end(store: Store, connection: Connection, view: View, payload: b
     del connection.transactions[view.number]
     try:
         if payload == b"T\0":
-            if view.failed:
-                raise Refused(b"ENOMEM")
             store.commit(connection, view)
     finally:
         view.close()

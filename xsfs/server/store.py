@@ -231,20 +231,21 @@ class Store:
         Raises:
             Refused: the connection's domain would have too many nodes, or one too large.
         """
-        if not connection.privileged and self._is_over_quota(connection, view, nodes):
-            if isinstance(view, Transaction):
-                view.failed = True
-            raise Refused(self.rules.over_quota)
+        if not connection.privileged:
+            self._check_quotas(connection.domain.domid, view, nodes)
         for node in nodes:
             view.put(*node)
 
-    def _is_over_quota(self, connection: Connection, view: View, nodes: list[Put]) -> bool:
-        domid = connection.domain.domid
-        new = len(nodes) - 1
-        if new and view.owned(domid) + new > self.quotas.limit(quota.NODES, domid):
-            return True
-        size = max(map(quota.node_size, nodes))
-        return size >= self.quotas.limit(quota.NODE_SIZE, domid)
+    def _check_quotas(self, domid: int, view: View, nodes: list[Put]) -> None:
+        limit = self.quotas.limit(quota.NODES, domid)
+        owned, new = self.tree.owned(domid), len(nodes) - 1
+        # What a transaction makes is counted at the commit.
+        if new and (owned >= limit or (view is self.tree and owned + new > limit)):
+            raise Refused(self.rules.over_quota)
+        if max(map(quota.node_size, nodes)) >= self.quotas.limit(quota.NODE_SIZE, domid):
+            if isinstance(view, Transaction):
+                view.failed = True
+            raise Refused(self.rules.over_quota)
 
     def remove(self, view: View, path: bytes, node: Node, silent: bool = False) -> None:
         """Remove a node and all below it, and tell watches unless `silent`."""
@@ -289,8 +290,16 @@ class Store:
         """Carry out a transaction and tell watches.
 
         Raises:
-            Refused: EAGAIN on a conflict.
+            Refused: ENOMEM if a request failed half-way; EAGAIN on a conflict; the domain
+                would have too many nodes.
         """
+        domid = connection.domain.domid
+        if transaction.failed:
+            raise Refused(b"ENOMEM")
+        if transaction.created and not connection.privileged:
+            limit = self.quotas.limit(quota.NODES, domid)
+            if self.tree.owned(domid) + transaction.gained(domid) >= limit:
+                raise Refused(self.rules.over_quota)
         if not transaction.conflicts():
             for change in transaction.apply():
                 self._tell(change)

@@ -71,9 +71,6 @@ class View(Protocol):
     def delete(self, path: bytes) -> None:
         """Take the node at `path` away; its parent's list of names is the caller's business."""
 
-    def owned(self, domid: int) -> int:
-        """How many nodes belong to a domain."""
-
 
 class Snapshot:
     """A tree as it was when this was taken: what has changed since is kept here."""
