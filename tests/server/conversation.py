@@ -192,6 +192,7 @@ class EmbeddedSide(Side):
 def connect(path: str, timeout_s: float = 5.0) -> socket.socket:
     """A connection to a socket; its calls raise TimeoutError after timeout_s."""
     stream = socket.socket(socket.AF_UNIX)
-    stream.settimeout(timeout_s)
+    # With a timeout connect() does not wait for a place in the queue.
     stream.connect(path)
+    stream.settimeout(timeout_s)
     return stream

@@ -124,20 +124,22 @@ class _Server:
         while True:
             await trio.lowlevel.wait_readable(listener)
             try:
-                sock, _ = listener.accept()
+                while True:
+                    self._admit(listener.accept()[0], domid)
             except BlockingIOError:
-                continue
+                pass
             except OSError as error:
                 if error.errno not in _OUT_OF_RESOURCES:
                     raise
                 _log.warning("cannot take a connection: %s", error)
                 await trio.sleep(_ACCEPT_PAUSE_S)
-                continue
-            if self.store.domains.is_introduced(domid):
-                sock.setblocking(False)
-                self.nursery.start_soon(_Link(self, sock, domid).run)
-            else:
-                sock.close()
+
+    def _admit(self, sock: socket.socket, domid: int) -> None:
+        if self.store.domains.is_introduced(domid):
+            sock.setblocking(False)
+            self.nursery.start_soon(_Link(self, sock, domid).run)
+        else:
+            sock.close()
 
     def flush(self) -> None:
         """Send what has been queued for others than the one at hand."""
