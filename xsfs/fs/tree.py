@@ -22,7 +22,7 @@ from xsfs.protocol import paths, requests
 from xsfs.protocol.packet import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from xsfs.aio import Client
     from xsfs.fs.nodes import Inode, Node, NodeTable, View
@@ -51,6 +51,10 @@ class FSError(Exception):
         self.errno = number
 
 
+async def _ignore(node: Node) -> None:
+    """Nobody is there to be told."""
+
+
 class State(NamedTuple):
     """A node as the store has it: permissions joined as on the wire, b"" when not asked for."""
 
@@ -76,6 +80,8 @@ class Tree:
         self.started_ns = time.time_ns()
         # Told of a node that turned out to be gone, or another, with no event yet.
         self.suspect: Callable[[Node], None] = lambda node: None
+        # Told of a file that became a directory by what we did; returns when that is visible.
+        self.turned: Callable[[Node], Awaitable[None]] = _ignore
         self._want_perms = want_perms
         self._warned: set[bytes] = set()
 
@@ -175,6 +181,8 @@ class Tree:
     def observe(self, node: Node, state: State, stamp: int) -> Node:
         """Remember a node's state, asked for when the view's clock stood at `stamp`."""
         node.value, node.perms = state.value, state.perms
+        node.pending = False
+        node.valueless = node.valueless and not state.value
         node.fetched, node.fetched_s = stamp, trio.current_time()
         if state.names and not node.directory:
             node.directory = True
