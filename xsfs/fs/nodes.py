@@ -291,12 +291,21 @@ class NodeTable:
         if inode.lookups <= 0 and inode is not self.root:
             del self._inodes[ino]
             inode.node.faces.remove(inode)
+            if not inode.node.faces:
+                self._shed(inode.node)
             self.prune(inode.node)
 
     def discard(self, inode: Inode) -> None:
         """Drop an inode that was made for an answer and never reached the kernel."""
         if not inode.lookups:
             self.forget(inode.ino, 0)
+
+    def _shed(self, node: Node) -> None:
+        """Let go of what was asked for ahead below a node that the kernel no more knows."""
+        for child in list((node.children or {}).values()):
+            if not child.faces:
+                self._shed(child)
+                self.prune(child)
 
     def prune(self, node: Node) -> None:
         """Let a node go, and those above it, when nothing is left to remember of it."""
