@@ -16,6 +16,7 @@ import pytest
 import xsfs
 from tests.mount.installed import Machine
 from tests.mount.mounting import XSFS, Mounted
+from tests.programs import Program
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +72,7 @@ def test_every_end_is_clean(fuse: None, end: str) -> None:
 
 @pytest.mark.parametrize("end", ["SIGTERM", "umount"])
 def test_the_end_is_clean_in_a_storm(fuse: None, daemon: Daemon, end: str) -> None:
-    stop = threading.Event()
+    stop, blowing = threading.Event(), threading.Event()
 
     def storm() -> None:
         with xsfs.Client(unix_socket_path=str(daemon.socket)) as client:
@@ -79,30 +80,25 @@ def test_the_end_is_clean_in_a_storm(fuse: None, daemon: Daemon, end: str) -> No
                 for number in range(100):
                     client.write(b"/storm/%d" % number, b"%d" % number)
                 client.delete(b"/storm")
+                blowing.set()
 
     thread = threading.Thread(target=storm)
     with Mounted(daemon.socket) as mounted:
         assert mounted.process is not None
-        watcher = subprocess.Popen(
-            ["inotifywait", "-m", "-r", mounted.path],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        with watcher:
-            thread.start()
-            try:
-                assert watcher.stdout is not None
-                watcher.stdout.readline()
-                watcher.terminate()
-                watcher.communicate(timeout=10)
-                if end == "umount":
-                    subprocess.run(["umount", mounted.path], check=True, timeout=10)
-                else:
-                    mounted.process.terminate()
-                assert mounted.wait() == 0
-            finally:
-                stop.set()
-                thread.join()
+        thread.start()
+        try:
+            with Program(["inotifywait", "-m", mounted.path]) as watcher:
+                while watcher.read_line() != b"Watches established.":
+                    pass
+                assert blowing.wait(10)
+            if end == "umount":
+                subprocess.run(["umount", mounted.path], check=True, timeout=10)
+            else:
+                mounted.process.terminate()
+            assert mounted.wait() == 0
+        finally:
+            stop.set()
+            thread.join()
         assert not os.path.ismount(mounted.path)
 
 
