@@ -166,9 +166,14 @@ class Tree:
         node.value, node.perms = state.value, state.perms
         node.pending = False
         node.valueless = node.valueless and not state.value
+        parent = node.parent
+        if node.fetched < 0 and parent is not None and parent.below > stamp:
+            # An event that came meanwhile may have been about it, and did not find it here.
+            stamp = -1
         node.fetched, node.fetched_s = stamp, trio.current_time()
         if state.names and not node.directory:
             node.directory = True
+            self.suspect(node)
         if node.told is None:
             self.tell(node, state)
         return node
