@@ -82,13 +82,11 @@ class Entries:
         """
         if inode.control is not None:
             return [b".", b"..", *sorted(inode.control.entries())]
-        names = set(await self._tree.listing(inode.node))
-        await self._tree.attributes(inode)
-        if inode.node.value:
-            names.add(filenames.VALUE)
+        names = await self._tree.listing(inode.node)
         if inode is self._table.root:
-            names.update(self._controls.listed)
-        return [b".", b"..", *sorted(names)]
+            names = sorted({*names, *self._controls.listed})
+        own = [filenames.VALUE] if inode.node.value else []
+        return [b".", b"..", *own, *names]
 
     async def listed(self, handle: DirectoryHandle, index: int) -> Inode | None:
         """The inode of a listed entry; None when it is gone by now."""
@@ -125,7 +123,9 @@ class Entries:
         node = handle.inode.node
         handle.window = range(start, start + _WINDOW)
         names = handle.names[start : start + _WINDOW]
-        await self._tree.refresh(node, self._stale(node, names))
+        wanted = (name for name in names if self._controls.find(node, name) is None)
+        if stale := self._tree.stale(node, wanted):
+            await self._tree.refresh(node, stale)
         children = node.children or {}
         handle.found = {name: children[name] for name in names if name in children}
 
@@ -134,16 +134,6 @@ class Entries:
         for child in handle.found.values():
             self._table.prune(child)
         handle.found = {}
-
-    def _stale(self, node: Node, names: list[bytes]) -> list[bytes]:
-        children = node.children or {}
-        return [
-            name
-            for name in names
-            if filenames.is_node_name(name)
-            and self._controls.find(node, name) is None
-            and ((child := children.get(name)) is None or not self._tree.is_fresh(child))
-        ]
 
     def link(self, inode: Inode) -> bytes:
         """Where a symbolic link leads; b"" when the value names no node in the mount."""

@@ -122,6 +122,7 @@ class Node:
         "fetched",
         "fetched_s",
         "held",
+        "listing",
         "mtime_ns",
         "name",
         "names",
@@ -157,6 +158,8 @@ class Node:
         self.valueless = False
         self.value: bytes | None = None
         self.perms: bytes | None = None
+        # Kept where listings may come from memory (cache=watch).
+        self.listing: list[bytes] | None = None
         self.told: Told | None = None
         # The children's names, as told; None for what was never shown as a directory.
         self.names: set[bytes] | None = None
@@ -305,12 +308,20 @@ class NodeTable:
         if inode.lookups <= 0 and inode is not self.root:
             del self._inodes[ino]
             inode.node.faces.remove(inode)
+            if not inode.node.faces:
+                self._shed(inode.node)
             self.prune(inode.node)
 
     def discard(self, inode: Inode) -> None:
         """Drop an inode that was made for an answer and never reached the kernel."""
         if not inode.lookups:
             self.forget(inode.ino, 0)
+
+    def _shed(self, node: Node) -> None:
+        """Let go of what was asked for ahead below a node that the kernel no more knows."""
+        for below in node.subtree():
+            if below is not node:
+                self.prune(below)
 
     def prune(self, node: Node) -> None:
         """Let a node go, and those above it, when nothing is left to remember of it."""

@@ -8,6 +8,7 @@ Knows the store through the trio client, and no FUSE; used from the trio thread 
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -34,12 +35,25 @@ log = logging.getLogger(__name__)
 MAX_AGE_S = 60.0
 
 
+# How many children known from before are asked for along with a listing.
+_GUESSES = 512
+
+
+# How many nodes below those that a listing shows are asked for along with it.
+_AHEAD = 64
+
+
 class FSError(Exception):
     """What a request to the file system fails with."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.errno = number
+
+
+def _longest_name(node: Node) -> int:
+    """How long a child's name may be to be listed, and asked for."""
+    return min(filenames.NAME_MAX, paths.ABSOLUTE_MAX - len(node.path) - 1)
 
 
 async def _ignore(node: Node) -> None:
@@ -84,14 +98,22 @@ class Tree:
 
     async def fetch(self, view: View, wanted: Sequence[bytes]) -> list[State | StoreError]:
         """The states of the nodes at these paths, in one pipelined batch."""
-        step = 3 if self._want_perms else 2
         batch: list[Request[object]] = []
         for path in wanted:
-            batch.append(requests.directory(path))
-            batch.append(requests.read(path))
-            if self._want_perms:
-                batch.append(requests.raw(Op.GET_PERMS, path + b"\0"))
+            batch += self._state_requests(path)
         replies = await self.client.batch(batch, view.tx_id)
+        return await self._states(view, wanted, replies)
+
+    def _state_requests(self, path: bytes) -> list[Request[object]]:
+        batch: list[Request[object]] = [requests.directory(path), requests.read(path)]
+        if self._want_perms:
+            batch.append(requests.raw(Op.GET_PERMS, path + b"\0"))
+        return batch
+
+    async def _states(
+        self, view: View, wanted: Sequence[bytes], replies: Sequence[object]
+    ) -> list[State | StoreError]:
+        step = 3 if self._want_perms else 2
         return [
             await self._state(view, path, *replies[at * step : (at + 1) * step])
             for at, path in enumerate(wanted)
@@ -241,26 +263,92 @@ class Tree:
     async def listing(self, node: Node) -> list[bytes]:
         """The names of a directory's entries for nodes, sorted.
 
-        Children that are known from before and may have changed are asked for in the same
-        breath, so that a listing with attributes takes one round trip.
+        The directory itself, and children known from before that may have changed, are asked
+        for in the same breath: a listing with attributes takes one round trip.
 
         Raises:
             StoreError: what the store said.
         """
-        try:
-            names = await self.client.list(node.path, node.view.tx_id)
-        except NotFound:
-            if node.parent is None:
-                return []
+        if node.listing is not None and node.below <= node.fetched and self.is_fresh(node):
+            return node.listing
+        view, stamp, path = node.view, node.view.clock, node.path
+        wanted = [] if self.is_fresh(node) else [path]
+        stale = self.stale(node, itertools.islice(node.names or (), _GUESSES))
+        wanted += [paths.join(path, name) for name in stale]
+        batch: list[Request[object]] = [requests.directory(path)]
+        for other in wanted:
+            batch += self._state_requests(other)
+        listing, *replies = await self.client.batch(batch, view.tx_id)
+        if isinstance(listing, TooBig):
+            listing = await self.client.list(path, view.tx_id)
+        if isinstance(listing, NotFound) and node.parent is None:
+            # The mounted root itself is not there (yet).
+            listing = []
+        if isinstance(listing, StoreError):
             self.suspect(node)
-            raise
-        listed = set(names)
-        if node.children:
-            listed.update(name for name, child in node.children.items() if child.pending)
-        for name in names:
-            if len(name) > filenames.NAME_MAX:
-                listed.discard(name)
+            raise listing
+        states = await self._states(view, wanted, replies)
+        if len(states) > len(stale):
+            self._remember(node, states.pop(0), stamp)
+        found = [self._child(node, *each, stamp) for each in zip(stale, states, strict=True)]
+        await self._read_ahead(found)
+        names = self._listed(node, cast("list[bytes]", listing))
+        node.listing = names if self.options.cache == "watch" else None
+        return names
+
+    async def _read_ahead(self, nodes: Iterable[Node | None]) -> None:
+        """Ask for what is below nodes just learnt: who walks the tree will want it next."""
+        left = _AHEAD
+        level = [node for node in nodes if node is not None]
+        while level and left > 0:
+            view, stamp = level[0].view, level[0].view.clock
+            wanted = list(
+                itertools.islice(
+                    ((node, name) for node in level for name in self.stale(node, node.names or ())),
+                    left,
+                )
+            )
+            left -= len(wanted)
+            states = await self.fetch(view, [paths.join(n.path, name) for n, name in wanted])
+            found = [
+                self._child(node, name, state, stamp)
+                for (node, name), state in zip(wanted, states, strict=True)
+            ]
+            level = [node for node in found if node is not None]
+
+    def _child(
+        self, parent: Node, name: bytes, state: State | StoreError, stamp: int
+    ) -> Node | None:
+        if not isinstance(state, State) or not parent.alive:
+            return None
+        return self.observe(self.table.child(parent, name), state, stamp)
+
+    def _remember(self, node: Node, state: State | StoreError, stamp: int) -> None:
+        if isinstance(state, State):
+            self.observe(node, state, stamp)
+
+    def stale(self, node: Node, names: Iterable[bytes]) -> list[bytes]:
+        """Those children's names of which it is not known what stands in the store."""
+        children = node.children or {}
+        longest = _longest_name(node)
+        return [
+            name
+            for name in names
+            if len(name) <= longest
+            and filenames.is_node_name(name)
+            and ((child := children.get(name)) is None or not self.is_fresh(child))
+        ]
+
+    def _listed(self, node: Node, names: list[bytes]) -> list[bytes]:
+        longest = _longest_name(node)
+        listed = [name for name in names if len(name) <= longest]
+        if len(listed) < len(names):
+            for name in set(names).difference(listed):
                 self._warn(node, name)
+        if node.children:
+            listed += [
+                name for name, child in node.children.items() if child.pending and name not in names
+            ]
         return sorted(listed)
 
     def _warn(self, node: Node, name: bytes) -> None:
