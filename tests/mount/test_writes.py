@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import errno
 import os
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.mount.shell import run, sh
+from tests.mount.shell import run, sh, until
 
 if TYPE_CHECKING:
     from tests.mount.conftest import Here
@@ -31,7 +32,7 @@ WRITES = {
     "exec 3> f; (true) 3>&3; echo a >&3": [b"a"],
     "printf 'no newline' > f": [b"no newline"],
     "printf '\\n' > f": [b""],
-    "printf 'two\\n\\n' > f": [b"two\n"],
+    "cat <<< $'two\n\nx\n' > f": [b"two\n\nx\n"],
     "printf 'a\\0b' > f": [b"a\0b"],
     "python3 -c \"open('f', 'w').write('x')\"": [b"x"],
     "cat <<< text > f": [b"text"],
@@ -59,7 +60,8 @@ def test_each_write_stores_a_whole_value_and_nothing_else(
         ("printf X | dd of=f conv=notrunc bs=1 seek=2 status=none", [b"olX"]),
         ("printf X | dd of=f conv=notrunc bs=1 seek=6 status=none", [b"old\n\0\0X"]),
         ("exec 3<> f; read -r line <&3; echo $line$line >&3", [b"old\noldold"]),
-        ("exec 3>> f; echo a >&3; echo b >> f; echo c >&3", [b"old\na", b"old\na\nb", b"old\na\nb\nc"]),
+        ("exec 3>> f; echo a >&3; echo b >> f", [b"old\na", b"old\na\nb"]),
+        ("exec 3>> f; echo a >> f; echo b >&3", [b"old\na", b"old\na\nb"]),
     ],
 )  # fmt: skip
 def test_append_and_pwrite_do_the_expected_on_the_text(
@@ -92,9 +94,8 @@ def test_truncation_or_creation_with_no_write_is_stored_at_release(
     here.store.write(here.at(b"f"), b"old")
     sh(command, here.path)
     path = here.at(b"new" if "new" in command else b"f")
-    here.tap.await_change(path)
-    assert here.tap.values(path) == [value]
-    assert here.store.read(path) == value
+    until(lambda: here.tap.values(path) == [value])
+    until(lambda: here.store.read(path) == value)
 
 
 @pytest.mark.parametrize("command", ["cat f", "exec 3>> f", "exec 3<> f", "touch f", "sync f"])
@@ -125,19 +126,20 @@ def test_xenstore_watch_sees_one_event_for_a_write(here: Here) -> None:
         events = []
         while (line := watch.read_line()) != here.at(b"end"):
             events.append(line.removeprefix(here.node))
-    moved = sorted(events[5:7])
-    assert events[:3] == [b"/f", b"/g", b"/g"]
-    assert sorted(events[3:5]) == [b"/d", b"/h"]
-    assert moved[0] == b"/d/f"
-    assert set(events[5:]) == {b"/f", b"/d/f", b"/d"}
+    # C xenstored sends equal events that wait as one; for oxenstored the value and the
+    # permissions of what was moved are two changes.
+    assert Counter(events) <= Counter({b"/f": 2, b"/g": 2, b"/h": 1, b"/d": 2, b"/d/f": 3}), events
+    assert set(events) == {b"/f", b"/g", b"/h", b"/d", b"/d/f"}
+    assert here.tap.values(here.at(b"g")) == [b"a", b"a\nb"]
 
 
 def test_st_size_is_true_of_closed_and_open_files(here: Here) -> None:
     path = here.path / "f"
     for value in (b"", b"1", b"\n", b"x" * 2000):
         here.store.write(here.at(b"f"), value)
-        with open(path, "rb") as file:
-            assert os.fstat(file.fileno()).st_size == len(file.read())
+        size = len(value) + 1 if value else 0
+        until(lambda size=size: path.stat().st_size == size)
+        assert len(path.read_bytes()) == size
     with open(path, "r+b", buffering=0) as file:
         for size in (3, 0, 10):
             file.truncate(size)
@@ -221,7 +223,7 @@ def test_a_value_too_long_is_refused_by_the_write_itself(here: Here, old: bytes 
     assert here.store.read(here.at(b"f")) == b"short"
 
 
-@pytest.mark.parametrize("size", [5000, 1 << 20, 1 << 40, (1 << 63) - 1])
+@pytest.mark.parametrize("size", [5000, 1 << 20, 1 << 40, 1 << 62])
 def test_no_offset_and_no_size_is_too_big_to_be_refused(here: Here, size: int) -> None:
     here.store.write(here.at(b"f"), b"old")
     with open(here.path / "f", "r+b", buffering=0) as file:
@@ -230,7 +232,7 @@ def test_no_offset_and_no_size_is_too_big_to_be_refused(here: Here, size: int) -
             lambda: os.truncate(here.path / "f", size),
             lambda: os.pwrite(file.fileno(), b"x", size - 1),
         ):
-            with pytest.raises(OSError, match="File too large|Invalid argument"):
+            with pytest.raises(OSError, match=r"File too large|Invalid argument"):
                 attempt()
         assert os.pread(file.fileno(), 10, size - 1) == b""
     assert here.forgets()

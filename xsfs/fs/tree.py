@@ -275,10 +275,10 @@ class Tree:
         wanted = [] if self.is_fresh(node) else [path]
         stale = self.stale(node, itertools.islice(node.names or (), _GUESSES))
         wanted += [paths.join(path, name) for name in stale]
-        batch: list[Request[object]] = [requests.directory(path)]
+        batch: list[Request[object]] = [requests.directory(path), requests.read(path)]
         for other in wanted:
             batch += self._state_requests(other)
-        listing, *replies = await self.client.batch(batch, view.tx_id)
+        listing, value, *replies = await self.client.batch(batch, view.tx_id)
         if isinstance(listing, TooBig):
             listing = await self.client.list(path, view.tx_id)
         if isinstance(listing, NotFound) and node.parent is None:
@@ -292,6 +292,9 @@ class Tree:
             self._remember(node, states.pop(0), stamp)
         found = [self._child(node, *each, stamp) for each in zip(stale, states, strict=True)]
         await self._read_ahead(found)
+        if not isinstance(value, StoreError):
+            # Whether `.value` is listed.
+            node.value = cast("bytes", value)
         names = self._listed(node, cast("list[bytes]", listing))
         node.listing = names if self.options.cache == "watch" else None
         return names
