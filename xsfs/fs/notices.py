@@ -104,6 +104,8 @@ class Courier:
                 return
             else:
                 self._mergeable[key] = None
+        if notice.node is not None:
+            notice.node.held += 1
         self._waiting.append(Poke(notice, _letter(notice), _target(notice)))
         self._work.set()
 
@@ -241,6 +243,8 @@ class Courier:
         if number:
             self.counts["failed"] += 1
             log.debug("%s %r: %s", poke.letter, poke.path, os.strerror(number))
+        if notice.node is not None:
+            notice.node.held -= 1
         self._forget(notice)
 
     def _forget(self, notice: Notice) -> None:
