@@ -16,18 +16,19 @@ import select
 import socket
 import stat
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import trio
 
 from xsfs import errors
-from xsfs.errors import InvalidPayload, StoreError, Timeout, UnexpectedPacket, XenStoreError
+from xsfs.errors import InvalidPayload, StoreError, Timeout
 from xsfs.protocol import procedures, requests
 from xsfs.protocol.connection import Conversation, Event, Reply
 from xsfs.protocol.packet import PAYLOAD_MAX, Op
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
     from types import TracebackType
 
     from xsfs.protocol.procedures import Procedure
@@ -58,6 +59,8 @@ _REPEATABLE = frozenset(
         Op.IS_DOMAIN_INTRODUCED,
         Op.GET_FEATURE,
         Op.GET_QUOTA,
+        # What it started is gone with the connection.
+        Op.TRANSACTION_START,
     }
 )
 
@@ -71,6 +74,10 @@ _LINGER_MS = 1
 _BUSY_CALLS = 16
 
 TRANSACTION_ATTEMPTS = 32
+
+# Connections count transactions from 1 on (a u32, xs_wire.h): above the id stands the epoch.
+_EPOCH_SHIFT = 32
+_TX_ID_MAX = 0xFFFFFFFF
 
 
 class _Batch:
@@ -130,6 +137,7 @@ class Client:
         self.answered = 0
         # How many connections there have been. A transaction belongs to one of them.
         self.epoch = 0
+        # Events may have been lost: all may have changed.
         self.on_reconnect: Callable[[], None] = lambda: None
         self._fd = -1
         self._conversation: Conversation[tuple[_Batch, int]] = Conversation()
@@ -154,67 +162,80 @@ class Client:
         Raises:
             OSError: the first attempt to connect failed.
         """
-        fd = await _open(self.path)
-        try:
-            while True:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._connection, fd, nursery.cancel_scope)
-                    fd = -1
-                    await self._connected.wait()
-                    task_status.started()
-                    task_status = trio.TASK_STATUS_IGNORED
-                fd = await self._reopen()
-        finally:
-            if fd >= 0:
-                os.close(fd)
-
-    async def _reopen(self) -> int:
         delay_s, longest_s = _RETRY_S
         while True:
             try:
-                return await _open(self.path)
+                fd = await _open(self.path)
             except OSError as error:
+                if not self.epoch:
+                    raise
                 log.debug("%s: %s", self.path, error.strerror)
+            else:
+                epoch = self.epoch
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._connection, fd, nursery.cancel_scope)
+                    with trio.move_on_after(self.timeout_s) as patience:
+                        await self._connected.wait()
+                        task_status.started()
+                        task_status = trio.TASK_STATUS_IGNORED
+                    if patience.cancelled_caught:
+                        self._give_up(Timeout(f"no answer in {self.timeout_s:g} s"))
+                if not self.epoch:
+                    raise self._failure or errors.ConnectionError("closed by the store")
+                if self.epoch > epoch:
+                    delay_s = _RETRY_S[0]
             await trio.sleep(delay_s)
             delay_s = min(delay_s * 2, longest_s)
 
     async def _connection(self, fd: int, scope: trio.CancelScope) -> None:
         """Life of one connection, until it is lost."""
+        epoch = self.epoch
         self._fd = fd
         self._failure = None
         self._readable.register(fd, select.POLLIN)
         self._conversation = Conversation()
         self._outgoing.clear()
         self.sent = self.answered = 0
-        reason = "closed by the store"
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._send_outgoing)
                 nursery.start_soon(self._greet)
                 await self._receive()
                 nursery.cancel_scope.cancel()
-        except* trio.ClosedResourceError:
-            reason = str(self._failure)
-        except* OSError as group:
-            reason = str(group.exceptions[0])
-        except* UnexpectedPacket as group:
-            reason = str(group.exceptions[0])
+        except* (trio.ClosedResourceError, OSError) as group:
+            self._failure = self._failure or _first(group)
         finally:
             self._fd = -1
-            if self._connected.is_set():
-                self._connected = trio.Event()
+            self._disconnected()
             for batch, _ in self._conversation.abandon():
                 batch.lose()
             self._readable.unregister(fd)
             trio.lowlevel.notify_closing(fd)
             os.close(fd)
-        log.warning("%s: connection lost (%s)", self.path, reason)
+        if self.epoch > epoch:
+            log.warning("%s: connection lost (%s)", self.path, self._failure or "closed by it")
         scope.cancel()
 
+    def _give_up(self, reason: Exception) -> None:
+        """Let the connection be lost: it is of no use any more."""
+        if self._failure is None and self._fd >= 0:
+            self._failure = reason
+            self._disconnected()
+            trio.lowlevel.notify_closing(self._fd)
+
+    def _disconnected(self) -> None:
+        """Whoever asks for something waits from now on."""
+        if self._connected.is_set():
+            self._connected = trio.Event()
+
     async def _greet(self) -> None:
-        """Set all watches again, then let waiting calls go on."""
+        """Set all watches again and hear the store, then let waiting calls go on."""
         watches = self._watches.values()
-        await self._send([requests.watch(w.path, w.token, w.depth) for w in watches], 0).wait()
+        batch = [requests.watch(w.path, w.token, w.depth) for w in watches]
+        *results, _ = await self._send([*batch, requests.read(b"/")], 0).wait()
+        for result in results:
+            if isinstance(result, StoreError):
+                log.warning("%s: a watch was refused: %s", self.path, result)
         self.epoch += 1
         self._connected.set()
         if self.epoch > 1:
@@ -223,7 +244,7 @@ class Client:
 
     async def _receive(self) -> None:
         """Take all that comes, until the stream ends."""
-        while self._take():
+        while self._failure is None and self._take():
             await trio.lowlevel.wait_readable(self._fd)
 
     def _take(self) -> bool:
@@ -238,11 +259,19 @@ class Client:
                 batch, index = item.tag
                 batch.settle(index, item.result)
             elif (watch := self._watches.get(item.token)) is not None:
-                watch.deliver(item)
+                self._deliver(watch, item)
             else:
                 # An event that was on its way when its watch was taken back.
                 log.debug("event for no watch: %r", item)
         return bool(data)
+
+    def _deliver(self, watch: Watch, event: Event) -> None:
+        try:
+            watch.deliver(event)
+        except Exception:
+            # A fault of the receiver's costs it this event, not everybody the connection.
+            log.exception("%r was not taken", event)
+            self.on_reconnect()
 
     def _linger(self, sent: _Batch) -> None:
         """Wait a moment for a few replies without leaving them to the loop.
@@ -260,10 +289,8 @@ class Client:
                     return
                 if not self._take():
                     return
-        except (OSError, UnexpectedPacket) as error:
-            # For the task that receives, to end the connection with.
-            self._failure = error
-            trio.lowlevel.notify_closing(self._fd)
+        except OSError as error:
+            self._give_up(error)
 
     async def _send_outgoing(self) -> None:
         while True:
@@ -297,16 +324,43 @@ class Client:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         sent = None
+        tx_id = self._on_wire(tx_id)
         if self._connected.is_set() and len(batch) <= _FEW:
             sent = self._send(batch, tx_id)
             self._linger(sent)
             if not sent.left:
                 return sent.results
+        with self.in_time():
+            return await self._complete(batch, tx_id, sent)
+
+    @contextmanager
+    def in_time(self) -> Iterator[None]:
+        """Give up what the block does when that takes longer than `timeout_s`.
+
+        Raises:
+            Timeout: it did.
+        """
+        before = self.epoch, self.answered
         try:
             with trio.fail_after(self.timeout_s):
-                return await self._complete(batch, tx_id, sent)
+                yield
         except trio.TooSlowError:
-            raise Timeout(f"no answer from {self.path} in {self.timeout_s:g} s") from None
+            error = Timeout(f"no answer in {self.timeout_s:g} s")
+            if (self.epoch, self.answered) == before and not self._readable.poll(0):
+                # Not a word: what was sent shall not be done whenever the store wakes up.
+                self._give_up(error)
+            raise error from None
+
+    def _on_wire(self, tx_id: int) -> int:
+        """A transaction's id on this connection.
+
+        Raises:
+            ConnectionError: it was another connection's.
+        """
+        epoch = tx_id >> _EPOCH_SHIFT
+        if epoch and (epoch != self.epoch or not self._connected.is_set()):
+            raise errors.ConnectionError("the transaction was lost with its connection")
+        return tx_id & _TX_ID_MAX
 
     async def _complete(
         self, batch: Sequence[Request[object]], tx_id: int, sent: _Batch | None
@@ -385,16 +439,19 @@ class Client:
             Conflict: other clients were in the way TRANSACTION_ATTEMPTS times.
             StoreError, Timeout, ConnectionError: from the body or the commit.
         """
+        with self.in_time():
+            return await self._transaction(body)
+
+    async def _transaction(self, body: Callable[[int], Awaitable[T]]) -> T:
         for attempt in range(TRANSACTION_ATTEMPTS):
-            tx_id = await self.call(requests.transaction_start())
-            epoch = self.epoch
+            tx_id = await self.start_transaction()
             try:
                 result = await body(tx_id)
-            except BaseException:
-                if epoch == self.epoch:
-                    with trio.CancelScope(shield=True):
-                        await self._abort(tx_id)
-                raise
+            except BaseException as error:
+                if self._abort(tx_id) or not isinstance(error, errors.ConnectionError):
+                    raise
+                # Nothing of it was done, and it may yet be.
+                continue
             try:
                 await self.call(requests.transaction_end(True), tx_id)
             except StoreError as error:
@@ -404,11 +461,18 @@ class Client:
             return result
         raise AssertionError("unreachable")
 
-    async def _abort(self, tx_id: int) -> None:
+    async def start_transaction(self) -> int:
+        """The id of a new transaction; of no use once the connection is lost."""
+        tx_id = await self.call(requests.transaction_start())
+        return self.epoch << _EPOCH_SHIFT | tx_id
+
+    def _abort(self, tx_id: int) -> bool:
+        """Drop a transaction without waiting for the store; False when it is lost already."""
         try:
-            await self.call(requests.transaction_end(False), tx_id)
-        except XenStoreError as error:
-            log.debug("abort of transaction %d: %s", tx_id, error)
+            self._send([requests.transaction_end(False)], self._on_wire(tx_id))
+        except errors.ConnectionError:
+            return False
+        return True
 
     async def watch(
         self,
@@ -444,6 +508,22 @@ class Client:
         """Take a watch back; no event of it is delivered any more."""
         if self._watches.pop(watch.token, None) is not None:
             await self.call(requests.unwatch(watch.path, watch.token))
+
+    async def renew(self, watch: Watch) -> None:
+        """Set a watch anew; what the store held back for it is lost.
+
+        Raises:
+            StoreError: the store refused it.
+            Timeout, ConnectionError: it will be set with the next connection.
+        """
+        _, result = await self.batch(
+            [
+                requests.unwatch(watch.path, watch.token),
+                requests.watch(watch.path, watch.token, watch.depth),
+            ]
+        )
+        if isinstance(result, StoreError):
+            raise result
 
     # -- verbs --------------------------------------------------------------------------------
 
@@ -527,6 +607,11 @@ class Watch:
         traceback: TracebackType | None,
     ) -> None:
         await self._client.unwatch(self)
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 async def _open(path: str) -> int:

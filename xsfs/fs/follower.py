@@ -184,11 +184,9 @@ class Follower:
                 await trio.sleep_until(quiet_at_s)
             self._long_burst = trio.Event()
             self.counts["renewals"] += 1
-            client = self._tree.client
             try:
                 if self._root_watch is not None:
-                    await client.unwatch(self._root_watch)
-                self._root_watch = await client.watch(self._view.root.path, self.event)
+                    await self._tree.client.renew(self._root_watch)
             except XenStoreError as error:
                 log.warning("cannot set the watch anew: %s", error)
             self.distrust()
