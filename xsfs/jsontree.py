@@ -9,15 +9,15 @@ through as surrogate escapes, so every value survives the round trip.
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
+from xsfs import jsontext
 from xsfs.protocol import paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-Json: TypeAlias = "str | dict[str, Json]"
+    from xsfs.jsontext import Json
 
 
 def to_text(data: bytes) -> str:
@@ -71,14 +71,14 @@ def _make_object(
 
 def dumps(values: Mapping[bytes, bytes], top: bytes = b"/") -> bytes:
     """`dump` as a line of ASCII."""
-    return json.dumps(dump(values, top)).encode("ascii") + b"\n"
+    return jsontext.dumps(dump(values, top)).encode("ascii") + b"\n"
 
 
 def load(tree: object, top: bytes = b"/") -> dict[bytes, bytes]:
     """The values by absolute path, parents before children, of a tree in JSON.
 
     Args:
-        tree: what `json.loads` gave.
+        tree: what the JSON text says.
         top: the path at which the tree stands.
 
     Raises:
@@ -110,10 +110,10 @@ def _walk(tree: object, top: bytes) -> Iterator[tuple[bytes, bytes]]:
                 pending.append((paths.join(path, name), child))
 
 
-def loads(text: str | bytes, top: bytes = b"/") -> dict[bytes, bytes]:
+def loads(text: bytes, top: bytes = b"/") -> dict[bytes, bytes]:
     """`load` from JSON text.
 
     Raises:
         ValueError: the text is not JSON, or not a tree.
     """
-    return load(json.loads(text), top)
+    return load(jsontext.loads(text), top)
