@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import select
 import socket
 import stat
 from collections import deque
@@ -20,10 +21,10 @@ from typing import TYPE_CHECKING, TypeVar, cast
 import trio
 
 from xsfs import errors
-from xsfs.errors import StoreError, Timeout, UnexpectedPacket, XenStoreError
+from xsfs.errors import InvalidPayload, StoreError, Timeout, UnexpectedPacket, XenStoreError
 from xsfs.protocol import procedures, requests
 from xsfs.protocol.connection import Conversation, Event, Reply
-from xsfs.protocol.packet import Op
+from xsfs.protocol.packet import PAYLOAD_MAX, Op
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -63,18 +64,52 @@ _REPEATABLE = frozenset(
 # How long to wait before the next attempt to reach the store, in seconds: first, last.
 _RETRY_S = (0.02, 1.0)
 
+# Calls of so many requests wait for their replies on the spot, for so long; if the store took
+# longer, so many calls after it do not.
+_FEW = 8
+_LINGER_MS = 1
+_BUSY_CALLS = 16
+
 TRANSACTION_ATTEMPTS = 32
 
 
 class _Batch:
     """Requests sent together, and the task that waits for all their results."""
 
-    __slots__ = ("done", "left", "results")
+    __slots__ = ("done", "left", "lost", "results")
 
     def __init__(self, size: int) -> None:
         self.results: list[object] = [None] * size
         self.left = size
-        self.done = trio.Event()
+        # The connection went before all were answered.
+        self.lost = False
+        self.done: trio.Event | None = None
+
+    def settle(self, index: int, result: object) -> None:
+        """One result has come."""
+        self.results[index] = result
+        self.left -= 1
+        if not self.left and self.done is not None:
+            self.done.set()
+
+    def lose(self) -> None:
+        """No more results will come."""
+        self.lost = True
+        if self.done is not None:
+            self.done.set()
+
+    async def wait(self) -> list[object]:
+        """All results.
+
+        Raises:
+            ConnectionError: not all came.
+        """
+        if self.left and not self.lost:
+            self.done = trio.Event()
+            await self.done.wait()
+        if self.lost:
+            raise errors.ConnectionError("the connection to the store was lost")
+        return self.results
 
 
 class Client:
@@ -101,6 +136,10 @@ class Client:
         self._fd = -1
         self._conversation: Conversation[tuple[_Batch, int]] = Conversation()
         self._outgoing = bytearray()
+        self._readable = select.poll()
+        # How many calls are not to linger, as the store takes its time.
+        self._busy = 0
+        self._failure: Exception | None = None
         self._more_to_send = trio.Event()
         self._connected = trio.Event()
         self._watches: dict[bytes, Watch] = {}
@@ -144,6 +183,8 @@ class Client:
     async def _connection(self, fd: int, scope: trio.CancelScope) -> None:
         """Life of one connection, until it is lost."""
         self._fd = fd
+        self._failure = None
+        self._readable.register(fd, select.POLLIN)
         self._conversation = Conversation()
         self._outgoing.clear()
         self.sent = self.answered = 0
@@ -154,17 +195,19 @@ class Client:
                 nursery.start_soon(self._greet)
                 await self._receive()
                 nursery.cancel_scope.cancel()
+        except* trio.ClosedResourceError:
+            reason = str(self._failure)
         except* OSError as group:
             reason = str(group.exceptions[0])
         except* UnexpectedPacket as group:
             reason = str(group.exceptions[0])
         finally:
             self._fd = -1
-            self._connected = trio.Event()
-            for batch, index in self._conversation.abandon():
-                _settle(
-                    batch, index, errors.ConnectionError("the connection to the store was lost")
-                )
+            if self._connected.is_set():
+                self._connected = trio.Event()
+            for batch, _ in self._conversation.abandon():
+                batch.lose()
+            self._readable.unregister(fd)
             trio.lowlevel.notify_closing(fd)
             os.close(fd)
         log.warning("%s: connection lost (%s)", self.path, reason)
@@ -173,9 +216,8 @@ class Client:
 
     async def _greet(self) -> None:
         """Set all watches again, then let waiting calls go on."""
-        await self._exchange(
-            [requests.watch(w.path, w.token, w.depth) for w in self._watches.values()], 0
-        )
+        watches = self._watches.values()
+        await self._send([requests.watch(w.path, w.token, w.depth) for w in watches], 0).wait()
         self.epoch += 1
         self._connected.set()
         if self.epoch > 1:
@@ -183,25 +225,48 @@ class Client:
             self.on_reconnect()
 
     async def _receive(self) -> None:
-        while True:
-            try:
-                data = os.read(self._fd, _CHUNK)
-            except BlockingIOError:
-                await trio.lowlevel.wait_readable(self._fd)
-                continue
-            if not data:
-                return
-            for item in self._conversation.receive(data):
-                if isinstance(item, Reply):
-                    self.answered += 1
-                    batch, index = item.tag
-                    _settle(batch, index, item.result)
-                elif (watch := self._watches.get(item.token)) is not None:
-                    watch.deliver(item)
-                else:
-                    # An event that was on its way when its watch was taken back.
-                    log.debug("event for no watch: %r", item)
-            await trio.lowlevel.checkpoint()
+        """Take all that comes, until the stream ends."""
+        while self._take():
+            await trio.lowlevel.wait_readable(self._fd)
+
+    def _take(self) -> bool:
+        """Take what has come, up to _CHUNK bytes; False at the end of the stream."""
+        try:
+            data = os.read(self._fd, _CHUNK)
+        except BlockingIOError:
+            return True
+        for item in self._conversation.receive(data):
+            if isinstance(item, Reply):
+                self.answered += 1
+                batch, index = item.tag
+                batch.settle(index, item.result)
+            elif (watch := self._watches.get(item.token)) is not None:
+                watch.deliver(item)
+            else:
+                # An event that was on its way when its watch was taken back.
+                log.debug("event for no watch: %r", item)
+        return bool(data)
+
+    def _linger(self, sent: _Batch) -> None:
+        """Wait a moment for a few replies without leaving them to the loop.
+
+        The store answers in less time than it takes to have the loop wait for it. When it
+        does not, the next calls do not linger.
+        """
+        if self._busy:
+            self._busy -= 1
+            return
+        try:
+            while sent.left:
+                if not self._readable.poll(_LINGER_MS):
+                    self._busy = _BUSY_CALLS
+                    return
+                if not self._take():
+                    return
+        except (OSError, UnexpectedPacket) as error:
+            # For the task that receives, to end the connection with.
+            self._failure = error
+            trio.lowlevel.notify_closing(self._fd)
 
     async def _send_outgoing(self) -> None:
         while True:
@@ -233,44 +298,57 @@ class Client:
             ConnectionError: the connection was lost, and a request is not one to repeat.
             InvalidPayload: a request is too long for a packet; none of them was sent.
         """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        sent = None
+        if self._connected.is_set() and len(batch) <= _FEW:
+            sent = self._send(batch, tx_id)
+            self._linger(sent)
+            if not sent.left:
+                return sent.results
+        try:
+            with trio.fail_after(self.timeout_s):
+                return await self._complete(batch, tx_id, sent)
+        except trio.TooSlowError:
+            raise Timeout(f"no answer from {self.path} in {self.timeout_s:g} s") from None
+
+    async def _complete(
+        self, batch: Sequence[Request[object]], tx_id: int, sent: _Batch | None
+    ) -> list[object]:
+        """Send what was not sent, window by window, and have all results."""
         repeatable = not tx_id and all(request.op in _REPEATABLE for request in batch)
         epoch = self.epoch
         results: list[object] = []
-        try:
-            with trio.fail_after(self.timeout_s):
-                while len(results) < len(batch):
-                    if self._fd < 0 or not self._connected.is_set():
-                        await self._connected.wait()
-                    if tx_id and epoch != self.epoch:
-                        raise errors.ConnectionError("the transaction was lost with its connection")
-                    start = len(results)
-                    try:
-                        results += await self._exchange(batch[start : start + _WINDOW], tx_id)
-                    except errors.ConnectionError:
-                        if not repeatable:
-                            raise
-        except trio.TooSlowError:
-            raise Timeout(f"no answer from {self.path} in {self.timeout_s:g} s") from None
+        while len(results) < len(batch):
+            await self._connected.wait()
+            if tx_id and epoch != self.epoch:
+                raise errors.ConnectionError("the transaction was lost with its connection")
+            if sent is None:
+                start = len(results)
+                sent = self._send(batch[start : start + _WINDOW], tx_id)
+            try:
+                results += await sent.wait()
+            except errors.ConnectionError:
+                if not repeatable:
+                    raise
+            sent = None
         return results
 
-    async def _exchange(self, window: Sequence[Request[object]], tx_id: int) -> list[object]:
-        if not window:
-            return []
+    def _send(self, window: Sequence[Request[object]], tx_id: int) -> _Batch:
+        for request in window:
+            if len(request.payload) > PAYLOAD_MAX:
+                # Before any of them is in flight.
+                raise InvalidPayload(f"payload of {len(request.payload)} bytes")
         sent = _Batch(len(window))
         idle = not self._outgoing
         send = self._conversation.send
-        packets = [send(request, tx_id, (sent, index)) for index, request in enumerate(window)]
-        self._outgoing += b"".join(packets)
-        self.sent += len(packets)
+        for index, request in enumerate(window):
+            self._outgoing += send(request, tx_id, (sent, index))
+        self.sent += len(window)
         if idle:
             self._flush()
         if self._outgoing:
             self._more_to_send.set()
-        await sent.done.wait()
-        for result in sent.results:
-            if isinstance(result, errors.ConnectionError):
-                raise result
-        return sent.results
+        return sent
 
     async def call(self, request: Request[T], tx_id: int = 0) -> T:
         """Send one request and have its result.
@@ -454,13 +532,6 @@ class Watch:
         traceback: TracebackType | None,
     ) -> None:
         await self._client.unwatch(self)
-
-
-def _settle(batch: _Batch, index: int, result: object) -> None:
-    batch.results[index] = result
-    batch.left -= 1
-    if not batch.left:
-        batch.done.set()
 
 
 async def _open(path: str) -> int:

@@ -161,7 +161,7 @@ class Session:
             nursery.start_soon(self._transactions.abort_idle)
             nursery.start_soon(self._end_on_signal)
             ready()
-            await pyfuse3.main(min_tasks=2, max_tasks=_MAX_TASKS)
+            await pyfuse3.main(max_tasks=_MAX_TASKS)
 
     def _mount(self) -> int:
         """Mount; the device number of what was mounted."""

@@ -103,8 +103,12 @@ class Mounted:
         return self.start()
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self.close(check=kind is None)
+
+    def close(self, *, check: bool = True) -> None:
+        """End the mount, and leave nothing behind."""
         try:
-            self.finish(check=kind is None)
+            self.finish(check=check)
         finally:
             self._log.close()
             self._folder.cleanup()

@@ -82,13 +82,11 @@ class Entries:
         """
         if inode.control is not None:
             return [b".", b"..", *sorted(inode.control.entries())]
-        names = set(await self._tree.listing(inode.node))
-        await self._tree.attributes(inode)
-        if inode.node.value:
-            names.add(filenames.VALUE)
+        names = await self._tree.listing(inode.node)
         if inode is self._table.root:
-            names.update(self._controls.listed)
-        return [b".", b"..", *sorted(names)]
+            names = sorted({*names, *self._controls.listed})
+        own = [filenames.VALUE] if inode.node.value else []
+        return [b".", b"..", *own, *names]
 
     async def listed(self, handle: DirectoryHandle, index: int) -> Inode | None:
         """The inode of a listed entry; None when it is gone by now."""
@@ -105,19 +103,15 @@ class Entries:
             return self._control_inode(node, control)
         if index >= handle.asked:
             handle.asked = index + _WINDOW
-            await self._tree.refresh(node, self._stale(node, handle.names[index : handle.asked]))
+            wanted = (
+                other
+                for other in handle.names[index : handle.asked]
+                if self._controls.find(node, other) is None
+            )
+            if stale := self._tree.stale(node, wanted):
+                await self._tree.refresh(node, stale)
         child = node.children.get(name) if node.children else None
         return None if child is None else self._table.inode(child, child.shown)
-
-    def _stale(self, node: Node, names: list[bytes]) -> list[bytes]:
-        children = node.children or {}
-        return [
-            name
-            for name in names
-            if filenames.is_node_name(name)
-            and self._controls.find(node, name) is None
-            and ((child := children.get(name)) is None or not self._tree.is_fresh(child))
-        ]
 
     def link(self, inode: Inode) -> bytes:
         """Where a symbolic link leads; b"" when the value names no node in the mount."""

@@ -39,6 +39,9 @@ BURST = 1000
 # A burst ends with a pause this long, in seconds.
 _PAUSE_S = 0.05
 
+# How long an event may wait that seems to be the echo of a change of our own, in seconds.
+_ECHO_S = 0.02
+
 # How long to wait before asking again when the store did not answer, in seconds.
 _RETRY_S = 0.5
 
@@ -62,6 +65,7 @@ class Follower:
         self._burst = 0
         self._last_event_s = -1.0
         self._long_burst = trio.Event()
+        self._echoed = trio.Event()
         tree.suspect = self.suspect
 
     async def watch(self) -> None:
@@ -100,13 +104,17 @@ class Follower:
             rest = [node.name, *rest]
             node = node.parent
         if not rest:
-            self._courier.invalidate(node)
+            if not echoes:
+                self._courier.invalidate(node)
             self._marks.setdefault(node, Mark()).add(echoes)
         elif node.known:
             self._below.setdefault(node, {}).setdefault(tuple(rest), Mark()).add(echoes)
         else:
             return
-        self._work.set()
+        if echoes:
+            self._echoed.set()
+        else:
+            self._work.set()
 
     def _special_event(self, event: Event) -> None:
         """A domain came or went; oxenstored removes a dead domain's nodes with no other event."""
@@ -135,6 +143,19 @@ class Follower:
 
     async def run(self) -> None:
         """Look at what changed, for ever."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._look_after_echoes)
+            await self._run()
+
+    async def _look_after_echoes(self) -> None:
+        """What only seems to be our own doing can wait, and many of a kind be looked at once."""
+        while True:
+            await self._echoed.wait()
+            await trio.sleep(_ECHO_S)
+            self._echoed = trio.Event()
+            self._work.set()
+
+    async def _run(self) -> None:
         while True:
             await self._work.wait()
             self._work = trio.Event()

@@ -141,6 +141,7 @@ class Node:
         "faces",
         "fetched",
         "fetched_s",
+        "listing",
         "mtime_ns",
         "name",
         "names",
@@ -166,6 +167,8 @@ class Node:
         self.pending = False
         self.value: bytes | None = None
         self.perms: bytes | None = None
+        # Kept where listings may come from memory (cache=watch).
+        self.listing: list[bytes] | None = None
         self.told: Told | None = None
         # The children's names, as told; None for what was never shown as a directory.
         self.names: set[bytes] | None = None

@@ -103,12 +103,12 @@ class Mount:
         self._mountpoint = mountpoint
         self._device = device
         self._clone = -1
-        try:
+        # Without the privilege, or when the daemon ends already, there is none.
+        with contextlib.suppress(OSError):
             self._clone = clone_mount(mountpoint)
-        except OSError:
-            return
-        if os.fstat(self._clone).st_dev != device:
-            self.release()
+            if os.fstat(self._clone).st_dev == device:
+                return
+        self.release()
 
     @property
     def cloned(self) -> bool:

@@ -8,6 +8,7 @@ Knows the store through the trio client, and no FUSE; used from the trio thread 
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
 import time
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -32,6 +33,10 @@ log = logging.getLogger(__name__)
 
 # Some changes raise no event at all: nothing is believed for longer, in seconds.
 MAX_AGE_S = 60.0
+
+
+# How many children known from before are asked for along with a listing.
+_GUESSES = 512
 
 
 class FSError(Exception):
@@ -228,26 +233,52 @@ class Tree:
     async def listing(self, node: Node) -> list[bytes]:
         """The names of a directory's entries for nodes, sorted.
 
-        Children that are known from before and may have changed are asked for in the same
-        breath, so that a listing with attributes takes one round trip.
+        The directory itself, and children known from before that may have changed, are asked
+        for in the same breath: a listing with attributes takes one round trip.
 
         Raises:
             StoreError: what the store said.
         """
-        try:
-            names = await self.client.list(node.path, node.view.tx_id)
-        except NotFound:
-            if node.parent is None:
-                return []
-            self.suspect(node)
-            raise
-        listed = set(names)
-        if node.children:
-            listed.update(name for name, child in node.children.items() if child.pending)
-        for name in names:
-            if len(name) > filenames.NAME_MAX:
-                listed.discard(name)
+        if node.listing is not None and node.below <= node.fetched and self.is_fresh(node):
+            return node.listing
+        stale = self.stale(node, itertools.islice(node.names or (), _GUESSES))
+        stamp, path = node.view.clock, node.path
+        own, *states = await self.fetch(
+            node.view, [path, *(paths.join(path, name) for name in stale)]
+        )
+        if isinstance(own, StoreError):
+            if isinstance(own, NotFound) and node.parent is None:
+                own = State(b"", [])
+            else:
+                self.suspect(node)
+                raise own
+        self.observe(node, own, stamp)
+        for name, state in zip(stale, states, strict=True):
+            if isinstance(state, State):
+                self.observe(self.table.child(node, name), state, stamp)
+        names = self._listed(node, own.names)
+        node.listing = names if self.options.cache == "watch" else None
+        return names
+
+    def stale(self, node: Node, names: Iterable[bytes]) -> list[bytes]:
+        """Those children's names of which it is not known what stands in the store."""
+        children = node.children or {}
+        return [
+            name
+            for name in names
+            if filenames.is_node_name(name)
+            and ((child := children.get(name)) is None or not self.is_fresh(child))
+        ]
+
+    def _listed(self, node: Node, names: list[bytes]) -> list[bytes]:
+        listed = [name for name in names if len(name) <= filenames.NAME_MAX]
+        if len(listed) < len(names):
+            for name in set(names).difference(listed):
                 self._warn(node, name)
+        if node.children:
+            listed += [
+                name for name, child in node.children.items() if child.pending and name not in names
+            ]
         return sorted(listed)
 
     def _warn(self, node: Node, name: bytes) -> None:
