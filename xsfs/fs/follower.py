@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -42,6 +43,9 @@ _PAUSE_S = 0.05
 # How long an event may wait that seems to be the echo of a change of our own, in seconds.
 _ECHO_S = 0.02
 
+# How long a request waits for what it changed elsewhere to be told, in seconds.
+_SETTLE_S = 1.0
+
 # How long to wait before asking again when the store did not answer, in seconds.
 _RETRY_S = 0.5
 
@@ -66,6 +70,8 @@ class Follower:
         self._last_event_s = -1.0
         self._long_burst = trio.Event()
         self._echoed = trio.Event()
+        # Those who wait until all that is known to have changed was looked at.
+        self._settling: list[trio.Event] = []
         tree.suspect = self.suspect
 
     async def watch(self) -> None:
@@ -139,6 +145,20 @@ class Follower:
         self._everything = True
         self._work.set()
 
+    async def settle(self) -> None:
+        """What we changed by no operation on its own file is seen by whoever asks from now on.
+
+        Waits until the kernel and the watchers have been told of it, though not for long.
+        """
+        with trio.move_on_after(_SETTLE_S), suppress(XenStoreError):
+            # Events for what the store has done come before the reply to what is asked then.
+            await self._tree.client.read(self._view.root.path)
+            settled = trio.Event()
+            self._settling.append(settled)
+            self._work.set()
+            await settled.wait()
+            await self._courier.settle()
+
     # -- in its own time ----------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -161,6 +181,7 @@ class Follower:
             self._work = trio.Event()
             marks, self._marks = self._marks, {}
             below, self._below = self._below, {}
+            settling, self._settling = self._settling, []
             if self._everything:
                 self._everything = False
                 self._courier.invalidate_all()
@@ -173,6 +194,8 @@ class Follower:
                 self._everything = True
                 self._work.set()
                 await trio.sleep(_RETRY_S)
+            for settled in settling:
+                settled.set()
             self.echoes.expire(self._tree.client.answered)
 
     async def renew_after_bursts(self) -> None:
