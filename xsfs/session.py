@@ -81,10 +81,11 @@ class Session:
         self._tree = Tree(self._client, self._table, options, want_perms=options.events == "full")
         self._courier = Courier(self._table, options)
         self._follower = Follower(self._tree, self._courier)
+        self._tree.turned = self._courier.turned
         self._client.on_reconnect = self._follower.reconnected
         self._transactions = Transactions(self._client, self._table, self._follower.settle)
         self._client.on_loss = self._transactions.lost
-        subtrees = Subtrees(self._client, self._follower.counts, self._follower.settle)
+        subtrees = Subtrees(self._client, self._follower)
         controls = Controls(
             self._table.view,
             self._counts,

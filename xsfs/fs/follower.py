@@ -66,6 +66,8 @@ class Follower:
         self._everything = False
         self._work = trio.Event()
         self._root_watch: Watch | None = None
+        # No event is missed, as far as is known.
+        self._listening = True
         self._burst = 0
         self._last_event_s = -1.0
         self._long_burst = trio.Event()
@@ -145,6 +147,15 @@ class Follower:
         self._everything = True
         self._work.set()
 
+    def is_unchanged(self, node: Node, since: int) -> bool:
+        """Whether nothing came for a node and all below it since the clock stood at `since`."""
+        above: Node | None = node
+        while above is not None:
+            if above.changed > since:
+                return False
+            above = above.parent
+        return self._listening and node.alive and node.below <= since
+
     async def settle(self) -> None:
         """What we changed by no operation on its own file is seen by whoever asks from now on.
 
@@ -208,6 +219,7 @@ class Follower:
             self._long_burst = trio.Event()
             self.counts["renewals"] += 1
             client = self._tree.client
+            self._listening = False
             try:
                 if self._root_watch is not None:
                     await client.unwatch(self._root_watch)
@@ -215,6 +227,7 @@ class Follower:
             except XenStoreError as error:
                 log.warning("cannot set the watch anew: %s", error)
             self.distrust()
+            self._listening = True
 
     async def _look(
         self, marks: dict[Node, Mark], below: dict[Node, dict[tuple[bytes, ...], Mark]]

@@ -11,22 +11,20 @@ import errno
 import logging
 import os
 import stat
+from functools import partial
 from typing import TYPE_CHECKING
 
 from xsfs import jsontree
-from xsfs.errors import Conflict, NotFound, StoreError, XenStoreError
+from xsfs.errors import NotFound, StoreError, XenStoreError
 from xsfs.fs import merge
 from xsfs.fs.control import Control
 from xsfs.fs.handles import Handle
 from xsfs.fs.tree import FSError
 from xsfs.jsontext import Reader
-from xsfs.protocol import requests
 
 if TYPE_CHECKING:
-    from collections import Counter
-    from collections.abc import Awaitable, Callable
-
     from xsfs.aio import Client
+    from xsfs.fs.follower import Follower
     from xsfs.fs.nodes import Node
     from xsfs.protocol.requests import Request
 
@@ -34,9 +32,19 @@ log = logging.getLogger(__name__)
 
 NAME = b".json"
 
-# How often a snapshot is tried. xenstored refuses to commit what was read when any of it has
-# changed meanwhile.
+# How often a snapshot is tried, and a patch when other clients are in its way.
 SNAPSHOT_ATTEMPTS = 5
+PATCH_ATTEMPTS = 10
+
+# So many requests share one time limit: the more nodes a transaction has touched, the longer
+# xenstored takes for each (it looks them up one after the other).
+_STEP = 500
+
+# A longer plan is not rehearsed: nobody types it into an `echo`.
+_REHEARSED_MAX = 1000
+
+# An id that no daemon gives: they count from 1.
+_NO_TX_ID = 0xFFFFFFF0
 
 # A longer patch is refused, in bytes: it would all be held in memory.
 PATCH_MAX = 64 << 20
@@ -47,19 +55,14 @@ class _Rehearsed(Exception):
 
 
 class Subtrees:
-    """Reads and patches whole subtrees, each in one transaction.
+    """Reads and patches whole subtrees, each at one moment of the store."""
 
-    Args:
-        settle: called after a patch; what was known of the store before it is not to be
-            believed when it returns.
-    """
-
-    def __init__(
-        self, client: Client, counts: Counter[str], settle: Callable[[], Awaitable[None]]
-    ) -> None:
+    def __init__(self, client: Client, follower: Follower) -> None:
         self._client = client
-        self._counts = counts
-        self._settle = settle
+        self._follower = follower
+        # For which connection it is known whether its transactions are snapshots.
+        self._asked = 0
+        self._snapshots = False
 
     def control(self, node: Node) -> Control:
         """The `.json` of a node."""
@@ -73,7 +76,7 @@ class Subtrees:
         """
         path = node.path
         try:
-            values = await self._values(path, node.view.tx_id)
+            values = await self._values(node)
         except NotFound:
             if node.parent is not None:
                 raise
@@ -84,24 +87,38 @@ class Subtrees:
             values = {p: value for p, value in values.items() if not p.startswith(b"/@")}
         return jsontree.dumps(values, path)
 
-    async def _values(self, path: bytes, tx_id: int) -> dict[bytes, bytes]:
+    async def _values(self, node: Node) -> dict[bytes, bytes]:
+        path, tx_id = node.path, node.view.tx_id
         if tx_id:
             return await self._client.read_tree(path, tx_id)
-        values: dict[bytes, bytes] = {}
-
-        async def sweep(tx_id: int) -> None:
-            nonlocal values
-            values = await self._client.read_tree(path, tx_id)
-
-        try:
-            await self._client.transaction(sweep, attempts=SNAPSHOT_ATTEMPTS)
-        except Conflict:
-            self._counts["unsteady_snapshots"] += 1
-        except StoreError:
-            # A quota on transactions, or on what one may touch; or there is no such node.
+        if await self._has_snapshots():
+            try:
+                return await self._client.transaction(partial(self._client.read_tree, path))
+            except StoreError as error:
+                # A quota; or the node is not there, which is found again.
+                log.debug("%s: no snapshot: %s", path.decode(), error)
+        # To xenstored a transaction is no snapshot, but a check, when all is read, that
+        # nothing of it has changed; and one that grows slow with the square of what is read
+        # (48 s for 16,500 nodes). Watch events tell the same for nothing: those for a change
+        # come before the reply to any later request.
+        for _ in range(SNAPSHOT_ATTEMPTS):
+            since = node.view.clock
             values = await self._client.read_tree(path)
-            self._counts["unsteady_snapshots"] += 1
+            if self._follower.is_unchanged(node, since):
+                return values
+        self._follower.counts["unsteady_snapshots"] += 1
         return values
+
+    async def _has_snapshots(self) -> bool:
+        """Whether a transaction sees the store as it was at its start: oxenstored's does."""
+        if self._asked != self._client.epoch:
+            try:
+                await self._client.read(b"/", _NO_TX_ID)
+            except StoreError as error:
+                # Of a transaction that is not there, xenstored says ENOENT.
+                self._snapshots = error.errno == errno.EIO
+            self._asked = self._client.epoch
+        return self._snapshots
 
     async def rehearse(self, node: Node, plan: list[Request[None]]) -> None:
         """See what the store would say to a patch; nothing of it stays.
@@ -109,7 +126,7 @@ class Subtrees:
         Raises:
             FSError, StoreError: as `patch`, but for a conflict.
         """
-        if node.view.tx_id:
+        if node.view.tx_id or len(plan) > _REHEARSED_MAX:
             # There is no transaction in a transaction.
             return
 
@@ -132,8 +149,8 @@ class Subtrees:
         """
         tx_id = node.view.tx_id
         if not tx_id:
-            await self._client.transaction(lambda tx_id: self._perform(node, plan, tx_id))
-            await self._settle()
+            await self._client.transaction(partial(self._perform, node, plan), PATCH_ATTEMPTS)
+            await self._follower.settle()
             return
         try:
             await self._perform(node, plan, tx_id)
@@ -142,13 +159,15 @@ class Subtrees:
             raise
 
     async def _perform(self, node: Node, plan: list[Request[None]], tx_id: int) -> None:
-        path = node.path
-        there, *results = await self._client.batch([requests.read(path), *plan], tx_id)
-        if isinstance(there, NotFound) and node.parent is not None:
-            raise FSError(errno.ENOENT)
-        for result in results:
-            if isinstance(result, StoreError):
-                raise result
+        if node.parent is not None:
+            try:
+                await self._client.read(node.path, tx_id)
+            except NotFound:
+                raise FSError(errno.ENOENT) from None
+        for start in range(0, len(plan), _STEP):
+            for result in await self._client.batch(plan[start : start + _STEP], tx_id):
+                if isinstance(result, StoreError):
+                    raise result
 
 
 class _JsonFile(Control):

@@ -138,6 +138,7 @@ class Node:
         "changed",
         "children",
         "directory",
+        "draft_size",
         "faces",
         "fetched",
         "fetched_s",
@@ -150,7 +151,9 @@ class Node:
         "perms",
         "told",
         "value",
+        "valueless",
         "view",
+        "written",
     )
 
     def __init__(self, view: View, parent: Node | None, name: bytes) -> None:
@@ -165,6 +168,12 @@ class Node:
         self.alive = True
         # Created through the mount, and not stored yet.
         self.pending = False
+        # How often its value was stored through the mount.
+        self.written = 0
+        # The size in bytes that its text has for whoever truncated it, while not stored.
+        self.draft_size: int | None = None
+        # Its `.value` was unlinked, and nothing was written since.
+        self.valueless = False
         self.value: bytes | None = None
         self.perms: bytes | None = None
         # Kept where listings may come from memory (cache=watch).
@@ -237,10 +246,12 @@ class Node:
 
     def subtree(self) -> Iterator[Node]:
         """The known nodes from here on down, children before parents."""
-        if self.children:
-            for child in list(self.children.values()):
-                yield from child.subtree()
-        yield self
+        # No recursion: a guest may nest deeper than Python's stack is.
+        nodes = [self]
+        for node in nodes:
+            if node.children:
+                nodes += node.children.values()
+        return reversed(nodes)
 
 
 class Inode:
@@ -312,12 +323,21 @@ class NodeTable:
         if inode.lookups <= 0 and inode is not self.root:
             del self._inodes[ino]
             inode.node.faces.remove(inode)
+            if not inode.node.faces:
+                self._shed(inode.node)
             self.prune(inode.node)
 
     def discard(self, inode: Inode) -> None:
         """Drop an inode that was made for an answer and never reached the kernel."""
         if not inode.lookups:
             self.forget(inode.ino, 0)
+
+    def _shed(self, node: Node) -> None:
+        """Let go of what was asked for ahead below a node that the kernel no more knows."""
+        for child in list((node.children or {}).values()):
+            if not child.faces:
+                self._shed(child)
+                self.prune(child)
 
     def prune(self, node: Node) -> None:
         """Let a node go, and those above it, when nothing is left to remember of it."""

@@ -61,11 +61,13 @@ class Transaction:
         self._limit = limit
         self._over_limit = over_limit
         self._seen: dict[bytes, Seen] = {}
-        self._owned: dict[int, int] = {}
+        self._gained: dict[int, int] = {}
         # Its id on its connection.
         self.number = 0
         # A request failed half-way: it can only be dropped.
         self.failed = False
+        # Nodes were made.
+        self.created = False
 
     def get(self, path: bytes) -> Node | None:
         """The node at `path`, as it was at the first look or as this has made it."""
@@ -81,9 +83,9 @@ class Transaction:
         """Take the node at `path` away."""
         self._change(path, None)
 
-    def owned(self, domid: int) -> int:
-        """How many nodes belong to a domain."""
-        return self._tree.owned(domid) + self._owned.get(domid, 0)
+    def gained(self, domid: int) -> int:
+        """How many nodes a domain gets by it."""
+        return self._gained.get(domid, 0)
 
     def fire(self, change: Change) -> None:
         """Watches are to be told at the commit, once for each node."""
@@ -120,7 +122,8 @@ class Transaction:
         seen = self._seen.get(path) or self._look(path)
         for counted, step in ((seen.node, -1), (node, 1)):
             if counted is not None:
-                self._owned[counted.owner] = self._owned.get(counted.owner, 0) + step
+                self._gained[counted.owner] = self._gained.get(counted.owner, 0) + step
+        self.created = self.created or seen.node is None
         seen.node = node
         seen.modified = True
 
