@@ -5,21 +5,19 @@
 from __future__ import annotations
 
 import json
-import string
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsfs import jsontext, jsontree
+from xsfs import jsontext
 from xsfs.errors import InvalidPayload
 
 texts = st.text(st.characters(codec="utf-8"), max_size=5)
 trees = st.recursive(
     texts | st.none(), lambda below: st.dictionaries(texts, below, max_size=4), max_leaves=12
 )
-names = st.text(string.ascii_letters + string.digits + "-_@", min_size=1, max_size=3)
 
 
 def read_in_pieces(text: bytes, cuts: list[int]) -> object:
@@ -107,24 +105,3 @@ def test_a_string_that_never_ends_is_not_kept() -> None:
     reader = jsontext.Reader()
     with pytest.raises(InvalidPayload):
         reader.feed(b'"' + b"x" * 30_000)
-
-
-def test_trees_as_deep_as_any_path() -> None:
-    path = b"/a" * 1536
-    values = jsontree.loads(b'{"a":' * 1536 + b'"deep"' + b"}" * 1536)
-    assert values[path] == b"deep"
-    assert jsontree.loads(jsontree.dumps(values)) == values
-
-
-@given(st.dictionaries(st.lists(names, min_size=1, max_size=4).map(tuple), st.binary(max_size=6)))
-def test_values_and_names_survive_to_the_byte(leaves: dict[tuple[str, ...], bytes]) -> None:
-    values = {b"/": b""}
-    for parts in leaves:
-        for depth in range(1, len(parts) + 1):
-            values.setdefault(b"/" + "/".join(parts[:depth]).encode(), b"")
-    for parts, value in leaves.items():
-        values[b"/" + "/".join(parts).encode()] = value
-    text = jsontree.dumps(values)
-    assert jsontree.loads(text) == values
-    assert text.isascii()
-    assert text.count(b"\n") == 1

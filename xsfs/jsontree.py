@@ -110,10 +110,11 @@ def _walk(tree: object, top: bytes) -> Iterator[tuple[bytes, bytes]]:
                 pending.append((paths.join(path, name), child))
 
 
-def loads(text: bytes, top: bytes = b"/") -> dict[bytes, bytes]:
+def loads(text: str | bytes, top: bytes = b"/") -> dict[bytes, bytes]:
     """`load` from JSON text.
 
     Raises:
         ValueError: the text is not JSON, or not a tree.
     """
-    return load(jsontext.loads(text), top)
+    data = text.encode() if isinstance(text, str) else text
+    return load(jsontext.loads(data), top)
