@@ -136,7 +136,11 @@ class Tree:
         )
 
     async def refresh(self, parent: Node, names: Iterable[bytes]) -> dict[bytes, Node]:
-        """Ask the store for the children of these names; those that exist, by name."""
+        """Ask the store for the children of these names; those that exist, by name.
+
+        Raises:
+            FSError: ESTALE when another node is where the parent was: look that up again.
+        """
         wanted = list(names)
         view = parent.view
         stamp = view.clock
@@ -145,8 +149,10 @@ class Tree:
         found = {}
         for name, state in zip(wanted, states, strict=True):
             if isinstance(state, State):
-                if parent.alive:
-                    found[name] = self.observe(self.table.child(parent, name), state, stamp)
+                if not parent.alive:
+                    # Another node has the parent's place by now.
+                    raise FSError(errno.ESTALE)
+                found[name] = self.observe(self.table.child(parent, name), state, stamp)
                 continue
             if not isinstance(state, NotFound):
                 raise state
@@ -209,7 +215,7 @@ class Tree:
         """The child of that name.
 
         Raises:
-            FSError: ENOENT.
+            FSError: ENOENT; ESTALE as in `refresh`.
             StoreError: what the store said.
         """
         if not filenames.is_node_name(name):
@@ -257,6 +263,7 @@ class Tree:
         for in the same breath: a listing with attributes takes one round trip.
 
         Raises:
+            FSError: ESTALE when another node is where this one was: look that up again.
             StoreError: what the store said.
         """
         if node.listing is not None and node.below <= node.fetched and self.is_fresh(node):
@@ -277,6 +284,8 @@ class Tree:
         if isinstance(listing, StoreError):
             self.suspect(node)
             raise listing
+        if not node.alive:
+            raise FSError(errno.ESTALE)
         states = await self._states(view, wanted, replies)
         if len(states) > len(stale):
             self._remember(node, states.pop(0), stamp)
