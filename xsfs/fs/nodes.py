@@ -52,7 +52,7 @@ class View:
         self.uses = 0
         # The transaction was committed or aborted, or lost.
         self.over = False
-        # A patch failed half-way in it: it is not to be committed.
+        # A change of several nodes failed half-way in it: it is not to be committed.
         self.spoilt = False
         # The entries of our own that its top has, beside those of every directory.
         self.controls: dict[bytes, Control] = {}

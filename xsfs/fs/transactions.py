@@ -133,7 +133,7 @@ class Transactions(Control):
 
         Raises:
             Conflict: another client was in the way.
-            FSError: ECANCELED when a patch failed in it.
+            FSError: ECANCELED when a change of several nodes failed half-way in it.
             StoreError, ConnectionError: what became of the commit.
         """
         spoilt = transaction.view.spoilt
