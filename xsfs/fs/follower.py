@@ -305,6 +305,9 @@ class Follower:
             child = node.children.get(name) if node.children else None
             if child is None:
                 return
+            if child.told is not None and not child.told.directory:
+                # Looked up as a file between its creation and this event.
+                yield from self._planner.changed(child, state, Mark(), stamp)
             node = child
 
     def _marked_again(self, node: Node, rest: tuple[bytes, ...]) -> bool:

@@ -142,6 +142,7 @@ class Node:
         "faces",
         "fetched",
         "fetched_s",
+        "held",
         "listing",
         "mtime_ns",
         "name",
@@ -166,6 +167,8 @@ class Node:
         # Shown as a directory; stays so for as long as the node lives.
         self.directory = parent is None
         self.alive = True
+        # How many notices about it are under way: it is not forgotten meanwhile.
+        self.held = 0
         # Created through the mount, and not stored yet.
         self.pending = False
         # How often its value was stored through the mount.
@@ -236,6 +239,9 @@ class Node:
     def is_fresh(self, now_s: float, max_age_s: float) -> bool:
         """Whether `value` and `perms` are no older than the last event that may concern them."""
         if self.value is None or now_s - self.fetched_s > max_age_s:
+            return False
+        if self.below > self.fetched and not self.directory:
+            # What happened below makes it a directory.
             return False
         node: Node | None = self
         while node is not None:
@@ -334,10 +340,9 @@ class NodeTable:
 
     def _shed(self, node: Node) -> None:
         """Let go of what was asked for ahead below a node that the kernel no more knows."""
-        for child in list((node.children or {}).values()):
-            if not child.faces:
-                self._shed(child)
-                self.prune(child)
+        for below in node.subtree():
+            if below is not node:
+                self.prune(below)
 
     def prune(self, node: Node) -> None:
         """Let a node go, and those above it, when nothing is left to remember of it."""
@@ -345,6 +350,7 @@ class NodeTable:
             node.parent is not None
             and not node.faces
             and not node.children
+            and not node.held
             and not (node.directory and node.alive)
         ):
             parent = node.parent

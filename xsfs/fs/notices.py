@@ -110,6 +110,8 @@ class Courier:
                 return
             else:
                 self._mergeable[key] = None
+        if notice.node is not None:
+            notice.node.held += 1
         self._waiting.append(Poke(notice, _letter(notice), _target(notice)))
         self._work.set()
 
@@ -257,6 +259,8 @@ class Courier:
         if number:
             self.counts["failed"] += 1
             log.debug("%s %r: %s", poke.letter, poke.path, os.strerror(number))
+        if notice.node is not None:
+            notice.node.held -= 1
         self._forget(notice)
         poke.done.set()
 
