@@ -16,7 +16,6 @@ import select
 import socket
 import stat
 from collections import deque
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
 import trio
@@ -28,7 +27,7 @@ from xsfs.protocol.connection import Conversation, Event, Reply
 from xsfs.protocol.packet import PAYLOAD_MAX, Op
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
     from types import TracebackType
 
     from xsfs.protocol.procedures import Procedure
@@ -139,6 +138,8 @@ class Client:
         self.epoch = 0
         # Events may have been lost: all may have changed.
         self.on_reconnect: Callable[[], None] = lambda: None
+        # The connection is lost, and with it all transactions; the next is yet to be made.
+        self.on_loss: Callable[[], None] = lambda: None
         self._fd = -1
         self._conversation: Conversation[tuple[_Batch, int]] = Conversation()
         self._outgoing = bytearray()
@@ -214,6 +215,7 @@ class Client:
             os.close(fd)
         if self.epoch > epoch:
             log.warning("%s: connection lost (%s)", self.path, self._failure or "closed by it")
+            self.on_loss()
         scope.cancel()
 
     def _give_up(self, reason: Exception) -> None:
@@ -333,23 +335,22 @@ class Client:
         with self.in_time():
             return await self._complete(batch, tx_id, sent)
 
-    @contextmanager
-    def in_time(self) -> Iterator[None]:
-        """Give up what the block does when that takes longer than `timeout_s`.
+    def in_time(self) -> InTime:
+        """A block that ends with `Timeout` when it takes longer than `timeout_s`."""
+        return InTime(self)
 
-        Raises:
-            Timeout: it did.
-        """
-        before = self.epoch, self.answered
-        try:
-            with trio.fail_after(self.timeout_s):
-                yield
-        except trio.TooSlowError:
-            error = Timeout(f"no answer in {self.timeout_s:g} s")
-            if (self.epoch, self.answered) == before and not self._readable.poll(0):
-                # Not a word: what was sent shall not be done whenever the store wakes up.
-                self._give_up(error)
-            raise error from None
+    def overdue(self, before: tuple[int, int]) -> Timeout:
+        """What was begun at `progress` has taken too long; what to raise."""
+        error = Timeout(f"no answer in {self.timeout_s:g} s")
+        if self.progress == before and not self._readable.poll(0):
+            # Not a word: what was sent shall not be done whenever the store wakes up.
+            self._give_up(error)
+        return error
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """What moves with each answer of the store."""
+        return self.epoch, self.answered
 
     def _on_wire(self, tx_id: int) -> int:
         """A transaction's id on this connection.
@@ -430,20 +431,22 @@ class Client:
 
     # -- transactions and watches -------------------------------------------------------------
 
-    async def transaction(self, body: Callable[[int], Awaitable[T]]) -> T:
+    async def transaction(
+        self, body: Callable[[int], Awaitable[T]], attempts: int = TRANSACTION_ATTEMPTS
+    ) -> T:
         """Run `body(tx_id)` in a transaction and commit; start over when that conflicts.
 
         Nothing of an attempt that does not commit, or whose body raises, stays in the store.
 
         Raises:
-            Conflict: other clients were in the way TRANSACTION_ATTEMPTS times.
+            Conflict: other clients were in the way `attempts` times.
             StoreError, Timeout, ConnectionError: from the body or the commit.
         """
         with self.in_time():
-            return await self._transaction(body)
+            return await self._transaction(body, attempts)
 
-    async def _transaction(self, body: Callable[[int], Awaitable[T]]) -> T:
-        for attempt in range(TRANSACTION_ATTEMPTS):
+    async def _transaction(self, body: Callable[[int], Awaitable[T]], attempts: int) -> T:
+        for attempt in range(attempts):
             tx_id = await self.start_transaction()
             try:
                 result = await body(tx_id)
@@ -455,7 +458,7 @@ class Client:
             try:
                 await self.call(requests.transaction_end(True), tx_id)
             except StoreError as error:
-                if error.errno != errno.EAGAIN or attempt == TRANSACTION_ATTEMPTS - 1:
+                if error.errno != errno.EAGAIN or attempt == attempts - 1:
                     raise
                 continue
             return result
@@ -558,6 +561,31 @@ class Client:
     async def set_perms(self, path: bytes, perms: Iterable[bytes], tx_id: int = 0) -> None:
         """Replace the permission entries, owner first."""
         await self.call(requests.set_perms(path, perms), tx_id)
+
+
+class InTime:
+    """A block that is given up when the store takes too long."""
+
+    __slots__ = ("_before", "_client", "_scope")
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._before = client.progress
+        self._scope = trio.CancelScope(deadline=trio.current_time() + client.timeout_s)
+
+    def __enter__(self) -> None:
+        self._scope.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        swallowed = self._scope.__exit__(kind, value, traceback)
+        if self._scope.cancelled_caught:
+            raise self._client.overdue(self._before)
+        return swallowed
 
 
 class Watch:

@@ -27,14 +27,18 @@ from xsfs.fs.changes import Changes
 from xsfs.fs.control import Controls
 from xsfs.fs.entries import Entries
 from xsfs.fs.follower import Follower
+from xsfs.fs.json_file import NAME as JSON
+from xsfs.fs.json_file import Subtrees
 from xsfs.fs.nodes import NodeTable
 from xsfs.fs.notices import Courier
 from xsfs.fs.operations import Operations
+from xsfs.fs.transactions import Transactions
 from xsfs.fs.tree import Tree
 from xsfs.mounts import MountError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from types import TracebackType
 
     from xsfs.embedded import Embedded
     from xsfs.options import Options
@@ -54,6 +58,9 @@ _HINTS = {
 
 # More requests than this at once wait in the kernel. A blocked reader holds one each.
 _MAX_TASKS = 10_000
+
+# How long to wait before a task that failed is run again, in seconds.
+_AGAIN_S = 0.5
 
 
 class Session:
@@ -77,6 +84,7 @@ class Session:
         self._path = path
         self._store = store
         self._mountpoint = mountpoint
+        self._ready = False
         self._options = options
         self._source = source
         self._client = Client(path, timeout_s=options.timeout_s)
@@ -86,10 +94,19 @@ class Session:
         self._follower = Follower(self._tree, self._courier)
         self._tree.turned = self._courier.turned
         self._client.on_reconnect = self._follower.reconnected
+        self._transactions = Transactions(self._client, self._table, self._follower.settle)
+        self._client.on_loss = self._transactions.lost
+        subtrees = Subtrees(self._client, self._follower)
+        controls = Controls(
+            self._table.view,
+            self._counts,
+            hidden=[self._transactions],
+            everywhere={JSON: subtrees.control},
+        )
         self._operations = Operations(
             self._tree,
             Changes(self._tree, self._follower.echoes),
-            Entries(self._tree, Controls(self._counts)),
+            Entries(self._tree, controls),
             Accomplice(self._table, self._courier),
         )
 
@@ -121,6 +138,7 @@ class Session:
         return {
             "inodes": len(self._table),
             "connections": self._client.epoch,
+            "transactions": len(self._transactions),
             **self._follower.counts,
             **self._courier.counts,
         }
@@ -152,16 +170,44 @@ class Session:
                 raise MountError(f"cannot read the store: {error}") from None
             signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
             device = self._mount()
-            stack.callback(pyfuse3.close, unmount=True)
+            stack.push(self._close)
             self._courier.start_invalidating()
             stack.callback(self._courier.stop_invalidating)
             if self._options.events != "off":
-                nursery.start_soon(self._courier.run, self._mountpoint, device)
-            nursery.start_soon(self._follower.run)
-            nursery.start_soon(self._follower.renew_after_bursts)
+                nursery.start_soon(self._keep, self._courier.run, self._mountpoint, device)
+            nursery.start_soon(self._keep, self._follower.run)
+            nursery.start_soon(self._keep, self._follower.renew_after_bursts)
+            nursery.start_soon(self._transactions.abort_idle)
             nursery.start_soon(_end_on_signal, signals)
             ready()
+            self._ready = True
             await pyfuse3.main(max_tasks=_MAX_TASKS)
+
+    async def _keep(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Run a task; one that fails is logged and run again, the mount lives on."""
+        while True:
+            try:
+                await task(*args)
+            except Exception:
+                log.exception("%s failed", task.__qualname__)
+                # What it was about to tell is lost: look at everything again.
+                self._follower.reconnected()
+                await trio.sleep(_AGAIN_S)
+            else:
+                return
+
+    def _close(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Unmount; but after a crash stay mounted, answering to nobody.
+
+        Whoever mirrors the tree, as rsync --delete does, would take an empty mountpoint for
+        an empty store.
+        """
+        pyfuse3.close(unmount=error is None or not self._ready)
 
     def _mount(self) -> int:
         """Mount; the device number of what was mounted."""

@@ -17,7 +17,7 @@ import pyfuse3
 
 from xsfs.errors import NotFound
 from xsfs.fs import names as filenames
-from xsfs.fs.answers import answering
+from xsfs.fs.answers import answering, waiting
 from xsfs.fs.attributes import Attributes
 from xsfs.fs.handles import DirectoryHandle, Handle, PokeHandle, ValueHandle
 from xsfs.fs.nodes import Face
@@ -26,6 +26,7 @@ from xsfs.fs.tree import FSError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from xsfs.aio import InTime
     from xsfs.fs.accomplice import Accomplice
     from xsfs.fs.changes import Changes
     from xsfs.fs.entries import Entries
@@ -55,6 +56,10 @@ class Operations(pyfuse3.Operations):
         self._handles: dict[int, Handle] = {}
         self._directories: dict[int, DirectoryHandle] = {}
         self._next_fh = 1
+
+    def in_time(self) -> InTime:
+        """A block that is given up when the store takes too long."""
+        return self._tree.client.in_time()
 
     # -- names --------------------------------------------------------------------------------
 
@@ -227,7 +232,7 @@ class Operations(pyfuse3.Operations):
             raise
         return self._keep(handle), self._attributes.learnt(inode)
 
-    @answering
+    @waiting
     async def read(self, fh: int, off: int, size: int) -> bytes:
         return await self._handles[fh].read(off, size)
 
@@ -269,7 +274,11 @@ class Operations(pyfuse3.Operations):
                 self._accomplice.created(self._table[parent_inode], name)
             )
         self._require_writable()
-        node = await self._changes.mkdir(self._directory(parent_inode).node, name)
+        parent = self._table[parent_inode]
+        if parent.control is not None:
+            node = await parent.control.mkdir(name)
+        else:
+            node = await self._changes.mkdir(self._directory(parent_inode).node, name)
         return self._attributes.learnt(self._table.inode(node, Face.DIRECTORY))
 
     @answering
@@ -305,6 +314,10 @@ class Operations(pyfuse3.Operations):
             self._accomplice.removed(self._table[parent_inode], name)
             return
         self._require_writable()
+        control = self._table[parent_inode].control
+        if control is not None:
+            await control.rmdir(name)
+            return
         parent = self._directory(parent_inode)
         self._require_node(parent, name)
         await self._changes.rmdir(parent.node, name)
