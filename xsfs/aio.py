@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import math
 import os
 import select
 import socket
@@ -64,7 +65,11 @@ _REPEATABLE = frozenset(
 )
 
 # How long to wait before the next attempt to reach the store, in seconds: first, last.
-_RETRY_S = (0.02, 1.0)
+_RETRY_S = (0.02, 0.25)
+
+# How long a call waits for a store that has been away for the whole timeout already, in
+# seconds: it is looked for at once, and for that this is enough.
+_GRACE_S = 0.05
 
 # Calls of so many requests wait for their replies on the spot, for so long; if the store took
 # longer, so many calls after it do not.
@@ -77,6 +82,10 @@ TRANSACTION_ATTEMPTS = 32
 # Connections count transactions from 1 on (a u32, xs_wire.h): above the id stands the epoch.
 _EPOCH_SHIFT = 32
 _TX_ID_MAX = 0xFFFFFFFF
+
+
+class Away(Timeout):
+    """The store has been away for longer than the timeout, as the log says already."""
 
 
 class _Batch:
@@ -149,6 +158,9 @@ class Client:
         self._failure: Exception | None = None
         self._more_to_send = trio.Event()
         self._connected = trio.Event()
+        # When the connection was lost, by trio's clock.
+        self._lost_s = -math.inf
+        self._wanted = trio.Event()
         self._watches: dict[bytes, Watch] = {}
         self._next_token = 0
 
@@ -185,7 +197,9 @@ class Client:
                     raise self._failure or errors.ConnectionError("closed by the store")
                 if self.epoch > epoch:
                     delay_s = _RETRY_S[0]
-            await trio.sleep(delay_s)
+            with trio.move_on_after(delay_s):
+                await self._wanted.wait()
+            self._wanted = trio.Event()
             delay_s = min(delay_s * 2, longest_s)
 
     async def _connection(self, fd: int, scope: trio.CancelScope) -> None:
@@ -229,6 +243,25 @@ class Client:
         """Whoever asks for something waits from now on."""
         if self._connected.is_set():
             self._connected = trio.Event()
+            self._lost_s = trio.current_time()
+
+    async def _reach(self) -> None:
+        """Wait for the store to come back.
+
+        Raises:
+            Away: it has been away for too long. Then nobody waits long any more: requests
+                that wait for each other, as in one directory, would do so one by one.
+        """
+        if self._connected.is_set():
+            return
+        patience_s = self._lost_s + self.timeout_s - trio.current_time()
+        if patience_s < _GRACE_S:
+            patience_s = _GRACE_S
+            self._wanted.set()
+        with trio.move_on_after(patience_s):
+            await self._connected.wait()
+            return
+        raise Away("the store is away")
 
     async def _greet(self) -> None:
         """Set all watches again and hear the store, then let waiting calls go on."""
@@ -371,7 +404,7 @@ class Client:
         epoch = self.epoch
         results: list[object] = []
         while len(results) < len(batch):
-            await self._connected.wait()
+            await self._reach()
             if tx_id and epoch != self.epoch:
                 raise errors.ConnectionError("the transaction was lost with its connection")
             if sent is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeAli
 
 import pyfuse3
 
+from xsfs.aio import Away
 from xsfs.errors import ConnectionError as StoreConnectionError
 from xsfs.errors import InvalidPath, InvalidPayload, InvalidPermission, StoreError
 from xsfs.fs import trace
@@ -85,7 +86,7 @@ def waiting(handler: Method[S, P, T]) -> Method[S, P, T]:
             if number is None:
                 log.exception("%s%r failed", handler.__name__, args)
                 number = errno.EIO
-            elif isinstance(error, StoreConnectionError):
+            elif isinstance(error, StoreConnectionError) and not isinstance(error, Away):
                 log.warning("%s: %s", handler.__name__, error)
             raise pyfuse3.FUSEError(number) from error
 

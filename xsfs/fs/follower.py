@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from xsfs.aio import Away
 from xsfs.errors import NotFound, StoreError, XenStoreError
 from xsfs.fs.events import Echoes, Mark, Notice, Planner
 from xsfs.fs.tree import State
@@ -201,7 +202,8 @@ class Follower:
             try:
                 await self._look(marks, below)
             except XenStoreError as error:
-                log.warning("cannot tell what changed: %s", error)
+                if not isinstance(error, Away):
+                    log.warning("cannot tell what changed: %s", error)
                 self._everything = True
                 self._work.set()
                 await trio.sleep(_RETRY_S)
