@@ -130,8 +130,8 @@ REQUESTS: dict[str, Callable[[Path], object]] = {
 def test_every_request_ends_in_time_and_works_again(
     daemon: Daemon, mounted: Impatient, away: str
 ) -> None:
-    store(daemon, a__x="1", a__b="")
-    (mounted.path / "a/b.d").stat()
+    store(daemon, a__x="1")
+    (mounted.path / "a/b").mkdir()
     os.lstat(mounted.path / "a/x")
     assert daemon.process is not None
     daemon.kill() if away == "killed" else daemon.freeze()

@@ -115,7 +115,7 @@ class ValueHandle(Handle):
         except AccessDenied:
             if not self._write_only:
                 raise
-        if self._writable and truncate and not self.node.pending:
+        if truncate and not self.node.pending:
             self._keep_cut(b"")
 
     async def _renew(self) -> None:

@@ -210,7 +210,7 @@ class Operations(pyfuse3.Operations):
         known = self._table[inode]
         if self._accomplice.is_asking(ctx.pid):
             return self._keep(PokeHandle())
-        if flags & (os.O_WRONLY | os.O_RDWR):
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
             self._require_writable()
         return self._keep(await self._open(known, flags))
 
