@@ -66,6 +66,11 @@ def at(mountpoint: str) -> Mount | None:
     return None
 
 
+def is_mounted(device: int) -> bool:
+    """Whether the file system of that device number is mounted anywhere in this namespace."""
+    return any(mount.device == device for mount in mounted())
+
+
 def detach(mountpoint: str) -> None:
     """Unmount at once, whoever still uses it.
 

@@ -79,11 +79,12 @@ class Session:
         self._courier = Courier(self._table, options)
         self._follower = Follower(self._tree, self._courier)
         self._client.on_reconnect = self._follower.reconnected
+        entries = Entries(self._tree, Controls(self._counts))
         self._operations = Operations(
             self._tree,
             Changes(self._tree, self._follower.echoes),
-            Entries(self._tree, Controls(self._counts)),
-            Accomplice(self._table, self._courier),
+            entries,
+            Accomplice(self._table, entries, self._courier),
         )
 
     @classmethod
@@ -135,14 +136,16 @@ class Session:
             await self._follower.watch()
             try:
                 await self._tree.refresh_node(self._table.root.node)
+                await self._tree.prefetch(self._table.root.node)
             except StoreError as error:
                 raise MountError(f"cannot read {self._options.root.decode()}: {error}") from None
             device = self._mount()
             stack.callback(pyfuse3.close, unmount=True)
-            self._courier.start_invalidating()
-            stack.callback(self._courier.stop_invalidating)
+            self._courier.stale.active = True
+            stack.callback(setattr, self._courier.stale, "active", False)
+            nursery.start_soon(self._courier.stale.run)
             if self._options.events != "off":
-                nursery.start_soon(self._courier.run, self._mountpoint, device)
+                nursery.start_soon(self._courier.run, device)
             nursery.start_soon(self._follower.run)
             nursery.start_soon(self._follower.renew_after_bursts)
             nursery.start_soon(self._end_on_signal)

@@ -31,7 +31,7 @@ from xsfs.protocol import requests
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROUNDS = int(__import__("os").environ.get("R","5"))
+ROUNDS = int(__import__("os").environ.get("R", "5"))
 DOMAINS = 500
 LEAVES = 20
 VALUES = 10_000

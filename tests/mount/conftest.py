@@ -22,3 +22,10 @@ def mount(fuse: None, daemon: Daemon) -> Iterator[Path]:
     """The mountpoint of a fresh daemon's store, for one test."""
     with Mounted(daemon.socket) as mounted:
         yield mounted.path
+
+
+@pytest.fixture(scope="module")
+def shared_mount(fuse: None, shared_daemon: Daemon) -> Iterator[Path]:
+    """The mountpoint of a daemon's store, for all tests of a module."""
+    with Mounted(shared_daemon.socket) as mounted:
+        yield mounted.path

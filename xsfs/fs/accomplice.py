@@ -17,6 +17,7 @@ from xsfs.fs.nodes import Face
 from xsfs.fs.tree import FSError
 
 if TYPE_CHECKING:
+    from xsfs.fs.entries import Entries
     from xsfs.fs.events import Notice
     from xsfs.fs.nodes import Inode, NodeTable
     from xsfs.fs.notices import Courier
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 class Accomplice:
     """Plays along with the helper's pokes."""
 
-    def __init__(self, table: NodeTable, courier: Courier) -> None:
+    def __init__(self, table: NodeTable, entries: Entries, courier: Courier) -> None:
         self._table = table
+        self._entries = entries
         self._courier = courier
 
     def is_asking(self, pid: int) -> bool:
@@ -47,6 +49,8 @@ class Accomplice:
             return self._face(poke.notice)
         if name == filenames.VALUE:
             return self._table.inode(node, Face.VALUE)
+        if (control := self._entries.control(node, name)) is not None:
+            return control
         child = node.children.get(name) if node.children else None
         if child is None:
             raise FSError(errno.ENOENT)
@@ -78,7 +82,7 @@ class Accomplice:
     def _face(self, notice: Notice) -> Inode:
         node = notice.node
         if node is None:
-            # Nobody ever asked for it; the removal needs something to remove.
-            node = self._table.child(notice.parent, notice.name)
-            node.alive = False
+            raise FSError(errno.EPERM)
+        if notice.name == filenames.VALUE:
+            return self._table.inode(node, Face.VALUE)
         return self._table.inode(node, Face.DIRECTORY if notice.directory else Face.FILE)

@@ -62,8 +62,14 @@ class Attributes:
         entry.attr_timeout = entry.entry_timeout = MAX_AGE_S if lasting else 0
         return entry
 
-    def learnt(self, inode: Inode) -> pyfuse3.EntryAttributes:
-        """The answer by which the kernel learns an inode."""
+    def learnt(self, inode: Inode, *, passing: bool = False) -> pyfuse3.EntryAttributes:
+        """The answer by which the kernel learns an inode.
+
+        Args:
+            passing: what the kernel does not hold already, it need not keep after use.
+        """
         entry = self.of(inode)
+        if passing and not inode.lookups:
+            entry.attr_timeout = entry.entry_timeout = 0
         inode.lookups += 1
         return entry

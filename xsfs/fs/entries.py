@@ -49,8 +49,8 @@ class Entries:
             if control is None:
                 raise FSError(errno.ENOENT)
             return self._control_inode(node, control)
-        if (control := self._controls.find(node, name)) is not None:
-            return self._control_inode(node, control)
+        if (own := self.control(node, name)) is not None:
+            return own
         if name == filenames.VALUE:
             await self._tree.attributes(parent)
             return self._table.inode(node, Face.VALUE)
@@ -65,6 +65,11 @@ class Entries:
         if suffix:
             return self._table.inode(child, Face.ALIAS if child.directory else Face.DIRECTORY)
         return self._table.inode(child, child.shown)
+
+    def control(self, parent: Node, name: bytes) -> Inode | None:
+        """The inode of a file of our own making, if there is one of that name."""
+        control = self._controls.find(parent, name)
+        return None if control is None else self._control_inode(parent, control)
 
     def _control_inode(self, node: Node, control: Control) -> Inode:
         for inode in node.faces:
@@ -97,8 +102,8 @@ class Entries:
             return above.face(Face.DIRECTORY) or inode
         if inode.control is not None or not filenames.is_node_name(name):
             return await self.find(inode, name)
-        if (control := self._controls.find(node, name)) is not None:
-            return self._control_inode(node, control)
+        if (own := self.control(node, name)) is not None:
+            return own
         if index >= handle.asked:
             handle.asked = index + _WINDOW
             wanted = (
@@ -109,7 +114,11 @@ class Entries:
             if stale := self._tree.stale(node, wanted):
                 await self._tree.refresh(node, stale)
         child = node.children.get(name) if node.children else None
-        return None if child is None else self._table.inode(child, child.shown)
+        if child is None:
+            return None
+        if child.directory and child.names is None:
+            await self._tree.refresh_node(child)
+        return self._table.inode(child, child.shown)
 
     def link(self, inode: Inode) -> bytes:
         """Where a symbolic link leads; b"" when the value names no node in the mount."""

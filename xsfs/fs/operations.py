@@ -64,8 +64,11 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         parent = self._table[parent_inode]
         if self._accomplice.is_asking(ctx.pid):
-            return self._attributes.learnt(self._accomplice.lookup(parent, name))
-        return self._attributes.learnt(await self._entries.find(parent, name))
+            return self._attributes.learnt(self._accomplice.lookup(parent, name), passing=True)
+        inode = await self._entries.find(parent, name)
+        if inode.face is Face.DIRECTORY:
+            await self._tree.prefetch(inode.node)
+        return self._attributes.learnt(inode)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for ino, count in inode_list:
@@ -260,9 +263,8 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         if self._accomplice.is_asking(ctx.pid):
-            return self._attributes.learnt(
-                self._accomplice.created(self._table[parent_inode], name)
-            )
+            inode = self._accomplice.created(self._table[parent_inode], name)
+            return self._attributes.learnt(inode, passing=True)
         self._require_writable()
         node = await self._changes.mkdir(self._directory(parent_inode).node, name)
         return self._attributes.learnt(self._table.inode(node, Face.DIRECTORY))
@@ -272,9 +274,8 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         if self._accomplice.is_asking(ctx.pid):
-            return self._attributes.learnt(
-                self._accomplice.created(self._table[parent_inode], name)
-            )
+            inode = self._accomplice.created(self._table[parent_inode], name)
+            return self._attributes.learnt(inode, passing=True)
         self._require_writable()
         if not stat.S_ISREG(mode):
             raise FSError(errno.EPERM)

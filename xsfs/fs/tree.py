@@ -38,6 +38,9 @@ MAX_AGE_S = 60.0
 # How many children known from before are asked for along with a listing.
 _GUESSES = 512
 
+# Directories of up to so many children have them asked for when they are looked up.
+_PREFETCHED = 256
+
 
 class FSError(Exception):
     """What a request to the file system fails with."""
@@ -167,13 +170,26 @@ class Tree:
         if state.names and not node.directory:
             node.directory = True
         if node.told is None:
-            self.tell(node, state)
+            node.told = Told(state.value, state.perms, node.directory)
+            node.compared = stamp
+        if node.told.directory and (node.names is None or not node.used):
+            node.names = set(state.names)
         return node
 
-    def tell(self, node: Node, state: State) -> None:
-        """From here on, watchers are taken to know this state."""
-        node.told = Told(state.value, state.perms, node.directory)
-        node.names = set(state.names) if node.directory else None
+    async def prefetch(self, node: Node) -> None:
+        """Have what watchers of a directory are taken to know of its children.
+
+        Who watches a directory need not look at its children, and the first event of each
+        shall yet be told apart: a value written, or permissions changed.
+        """
+        names, children = node.names or (), node.children or {}
+        if self._want_perms and node.view.cached and len(names) <= _PREFETCHED:
+            untold = [n for n in names if (child := children.get(n)) is None or child.told is None]
+            if untold:
+                for child in (await self.refresh(node, untold)).values():
+                    self.table.keep(child)
+        if node.directory and node.names is None:
+            await self.refresh_node(node)
 
     # -- for the file system ------------------------------------------------------------------
 
@@ -182,6 +198,7 @@ class Tree:
         return node.pending or (
             node.view.cached
             and self.options.cache != "off"
+            and not (node.directory and node.names is None)
             and node.is_fresh(trio.current_time(), MAX_AGE_S)
         )
 
