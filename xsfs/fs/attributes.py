@@ -62,14 +62,16 @@ class Attributes:
         entry.attr_timeout = entry.entry_timeout = MAX_AGE_S if lasting else 0
         return entry
 
-    def learnt(self, inode: Inode, *, passing: bool = False) -> pyfuse3.EntryAttributes:
-        """The answer by which the kernel learns an inode.
-
-        Args:
-            passing: what the kernel does not hold already, it need not keep after use.
-        """
-        entry = self.of(inode)
-        if passing and not inode.lookups:
-            entry.attr_timeout = entry.entry_timeout = 0
+    def learnt(self, inode: Inode) -> pyfuse3.EntryAttributes:
+        """The answer by which the kernel learns an inode."""
         inode.lookups += 1
+        inode.wanted = True
+        return self.of(inode)
+
+    def lent(self, inode: Inode) -> pyfuse3.EntryAttributes:
+        """The answer to the event helper: the kernel need not keep what only that asks for."""
+        entry = self.of(inode)
+        inode.lookups += 1
+        if not inode.wanted:
+            entry.attr_timeout = entry.entry_timeout = 0
         return entry

@@ -261,13 +261,15 @@ class Node:
 class Inode:
     """A face of a node, with the kernel's lookup count."""
 
-    __slots__ = ("control", "face", "ino", "lookups", "node")
+    __slots__ = ("control", "face", "ino", "lookups", "node", "wanted")
 
     def __init__(self, ino: int, node: Node, face: Face, control: Control | None = None) -> None:
         self.ino = ino
         self.node = node
         self.face = face
         self.lookups = 0
+        # Somebody other than the event helper has asked for it.
+        self.wanted = False
         # What stands behind a face of our own making (Face.CONTROL).
         self.control = control
 

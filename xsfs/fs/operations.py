@@ -64,11 +64,17 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         parent = self._table[parent_inode]
         if self._accomplice.is_asking(ctx.pid):
-            return self._attributes.learnt(self._accomplice.lookup(parent, name), passing=True)
+            return self._attributes.lent(self._accomplice.lookup(parent, name))
         inode = await self._entries.find(parent, name)
-        if inode.face is Face.DIRECTORY:
+        if inode.face is not Face.DIRECTORY:
+            return self._attributes.learnt(inode)
+        # From here on its events count, and it cannot be forgotten.
+        inode.lookups += 1
+        try:
             await self._tree.prefetch(inode.node)
-        return self._attributes.learnt(inode)
+            return self._attributes.learnt(inode)
+        finally:
+            self._table.forget(inode.ino, 1)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for ino, count in inode_list:
@@ -171,6 +177,7 @@ class Operations(pyfuse3.Operations):
             if name not in (b".", b".."):
                 if taken:
                     inode.lookups += 1
+                    inode.wanted = True
                 else:
                     self._table.discard(inode)
             if not taken:
@@ -220,9 +227,9 @@ class Operations(pyfuse3.Operations):
         parent = self._directory(parent_inode)
         exclusive = bool(flags & os.O_EXCL)
         node, new = await self._changes.create(parent.node, name, exclusive=exclusive)
-        inode = self._table.inode(node, Face.FILE)
         handle = ValueHandle(self._tree, self._changes, node, flags, exclusive=exclusive and new)
         await handle.open(truncate=bool(flags & os.O_TRUNC))
+        inode = self._table.inode(node, Face.FILE)
         return self._keep(handle), self._attributes.learnt(inode)
 
     @answering
@@ -264,7 +271,7 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         if self._accomplice.is_asking(ctx.pid):
             inode = self._accomplice.created(self._table[parent_inode], name)
-            return self._attributes.learnt(inode, passing=True)
+            return self._attributes.lent(inode)
         self._require_writable()
         node = await self._changes.mkdir(self._directory(parent_inode).node, name)
         return self._attributes.learnt(self._table.inode(node, Face.DIRECTORY))
@@ -275,7 +282,7 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         if self._accomplice.is_asking(ctx.pid):
             inode = self._accomplice.created(self._table[parent_inode], name)
-            return self._attributes.learnt(inode, passing=True)
+            return self._attributes.lent(inode)
         self._require_writable()
         if not stat.S_ISREG(mode):
             raise FSError(errno.EPERM)

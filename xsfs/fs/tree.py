@@ -182,14 +182,14 @@ class Tree:
         Who watches a directory need not look at its children, and the first event of each
         shall yet be told apart: a value written, or permissions changed.
         """
+        if node.directory and node.names is None:
+            await self.refresh_node(node)
         names, children = node.names or (), node.children or {}
         if self._want_perms and node.view.cached and len(names) <= _PREFETCHED:
             untold = [n for n in names if (child := children.get(n)) is None or child.told is None]
             if untold:
                 for child in (await self.refresh(node, untold)).values():
                     self.table.keep(child)
-        if node.directory and node.names is None:
-            await self.refresh_node(node)
 
     # -- for the file system ------------------------------------------------------------------
 
