@@ -66,7 +66,7 @@ _RETRY_S = (0.02, 1.0)
 
 # Calls of so many requests wait for their replies on the spot, for so long; if the store took
 # longer, so many calls after it do not.
-_FEW = 8
+_FEW = 64
 _LINGER_MS = 1
 _BUSY_CALLS = 16
 

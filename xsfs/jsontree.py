@@ -40,6 +40,7 @@ def dump(values: Mapping[bytes, bytes], top: bytes = b"/") -> Json:
     Args:
         values: the value of `top` and of every node below it, by absolute path, parents
             before their children; other paths are left out.
+        top: an absolute path.
     """
     objects: dict[bytes, dict[str, Json]] = {}
     whole: dict[str, Json] = {}
@@ -70,8 +71,34 @@ def _make_object(
 
 
 def dumps(values: Mapping[bytes, bytes], top: bytes = b"/") -> bytes:
-    """`dump` as a line of ASCII."""
-    return json.dumps(dump(values, top)).encode("ascii") + b"\n"
+    """`dump` as a line of ASCII, however deep."""
+    return "".join(_pieces(dump(values, top))).encode("ascii") + b"\n"
+
+
+def _pieces(tree: Json) -> Iterator[str]:
+    # json.dumps recurses, and a thousand levels fit into one path.
+    if isinstance(tree, str):
+        yield json.dumps(tree)
+        return
+    yield "{"
+    stack = [iter(tree.items())]
+    separator = ""
+    while stack:
+        item = next(stack[-1], None)
+        if item is None:
+            stack.pop()
+            yield "}"
+            separator = ", "
+            continue
+        key, node = item
+        yield f"{separator}{json.dumps(key)}: "
+        if isinstance(node, str):
+            yield json.dumps(node)
+            separator = ", "
+        else:
+            yield "{"
+            stack.append(iter(node.items()))
+            separator = ""
 
 
 def load(tree: object, top: bytes = b"/") -> dict[bytes, bytes]:
@@ -114,6 +141,10 @@ def loads(text: str | bytes, top: bytes = b"/") -> dict[bytes, bytes]:
     """`load` from JSON text.
 
     Raises:
-        ValueError: the text is not JSON, or not a tree.
+        ValueError: the text is not JSON, not a tree, or too deep (about a thousand levels).
     """
-    return load(json.loads(text), top)
+    try:
+        tree = json.loads(text)
+    except RecursionError:
+        raise ValueError("too many levels") from None
+    return load(tree, top)

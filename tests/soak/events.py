@@ -68,8 +68,7 @@ class Watched:
 
     def __init__(self, mount: Path) -> None:
         self._program = Program(
-            ["inotifywait", "-m", "-r", "--format", "%e %w%f", "-e", "create,delete,modify"]
-            + [str(mount)]
+            ["inotifywait", "-mr", "--format", "%e %w%f", "-e", "create,delete,modify", mount]
         )
         self._mount = mount
         self.exists: set[str] = set()

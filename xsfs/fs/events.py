@@ -224,13 +224,15 @@ class Planner:
             return
         node = self._tree.table.child(parent, name)
         node.told = None
+        # By who opened it with O_CREAT, and has not written yet.
+        created = node.pending
         self._tree.observe(node, state, stamp)
         if mark.is_echo(state):
             return
         if node.used and node.names is not None:
             # What is below it comes with events of its own.
             node.names = set()
-        if not node.pending:
+        if not created:
             yield Notice(Kind.CREATED, parent, name, node, node.directory)
         if state.value:
             yield Notice(Kind.MODIFIED, parent, name, node, node.directory)

@@ -194,9 +194,7 @@ class Follower:
 
     def suspect(self, node: Node) -> None:
         """A known node was found to be gone, or other than told."""
-        if node.told is None and not node.faces:
-            self._tree.table.drop(node)
-        elif node.view is self._view and node.told is not None:
+        if node.view is self._view and node.told is not None:
             self._mark(node.path)
             self._work.set()
 

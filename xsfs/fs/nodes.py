@@ -129,9 +129,11 @@ class Node:
         "children",
         "compared",
         "directory",
+        "draft_size",
         "faces",
         "fetched",
         "fetched_s",
+        "held",
         "listing",
         "mtime_ns",
         "name",
@@ -142,7 +144,9 @@ class Node:
         "pollers",
         "told",
         "value",
+        "valueless",
         "view",
+        "written",
     )
 
     def __init__(self, view: View, parent: Node | None, name: bytes) -> None:
@@ -155,8 +159,16 @@ class Node:
         # Shown as a directory; stays so for as long as the node lives.
         self.directory = parent is None
         self.alive = True
+        # How many notices about it are under way: it is not forgotten meanwhile.
+        self.held = 0
         # Created through the mount, and not stored yet.
         self.pending = False
+        # How often its value was stored through the mount.
+        self.written = 0
+        # The size in bytes that its text has for whoever truncated it, while not stored.
+        self.draft_size: int | None = None
+        # Its `.value` was unlinked, and nothing was written since.
+        self.valueless = False
         self.value: bytes | None = None
         self.perms: bytes | None = None
         # Kept where listings may come from memory (cache=watch).
@@ -236,8 +248,8 @@ class Node:
         """Whether `value` and `perms` are no older than the last event that may concern them."""
         if self.value is None or now_s - self.fetched_s > max_age_s:
             return False
-        if not self.directory and self.below > self.fetched:
-            # It may be one by now.
+        if self.below > self.fetched and not self.directory:
+            # What happened below makes it a directory.
             return False
         node: Node | None = self
         while node is not None:
@@ -332,9 +344,8 @@ class NodeTable:
             del self._inodes[ino]
             node = inode.node
             node.faces.remove(inode)
-            if inode.face is Face.DIRECTORY and node.children:
-                for child in list(node.children.values()):
-                    self.prune(child)
+            if inode.face is Face.DIRECTORY or not node.faces:
+                self._shed(node)
             self.prune(node)
 
     def discard(self, inode: Inode) -> None:
@@ -342,12 +353,19 @@ class NodeTable:
         if not inode.lookups:
             self.forget(inode.ino, 0)
 
+    def _shed(self, node: Node) -> None:
+        """Let go of what was asked for ahead below a node that the kernel no more knows."""
+        for below in node.subtree():
+            if below is not node:
+                self.prune(below)
+
     def prune(self, node: Node) -> None:
         """Let a node go, and those above it, when nothing is left to remember of it."""
         while (
             node.parent is not None
             and not node.faces
             and not node.children
+            and not node.held
             and not (node.directory and node.alive)
         ):
             if node.alive and node.told is not None and node.view.cached and node.parent.used:
@@ -364,7 +382,7 @@ class NodeTable:
         while len(self._kept) > KEPT_MAX:
             oldest = next(iter(self._kept))
             del self._kept[oldest]
-            if not oldest.faces and not oldest.children and not oldest.directory:
+            if not (oldest.faces or oldest.children or oldest.held or oldest.directory):
                 self._detach(oldest)
                 oldest.alive = False
 

@@ -17,8 +17,10 @@ import struct
 import subprocess
 import sys
 from collections import Counter, deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import pyfuse3
 import trio
 
 from xsfs import mounts
@@ -42,6 +44,10 @@ _WAITING_MAX = 4096
 
 # A poke that meets a name the kernel still holds is tried again, after an invalidation.
 _ATTEMPTS = 3
+
+# How long a request waits for the kernel to drop an entry, in seconds: another request about
+# the same directory may be under way.
+_PATIENCE_S = 1.0
 
 # How long to wait before a helper that died is replaced, in seconds.
 _RESTART_S = 0.2
@@ -128,6 +134,8 @@ class Courier:
             return
         else:
             self._mergeable.add(key)
+        if node is not None:
+            node.held += 1
         self._waiting.append(Poke(notice))
         self._push()
 
@@ -136,6 +144,20 @@ class Courier:
         for inode in node.faces:
             if inode.lookups:
                 self.stale.inode(inode.ino)
+
+    async def turned(self, node: Node) -> None:
+        """Have the kernel drop the entry of a file that is a directory by now; done on return.
+
+        Only for a request that is not about that entry's directory: the kernel holds a lock
+        on the directory until such a request is answered.
+        """
+        parent = node.parent.face(Face.DIRECTORY) if node.parent is not None else None
+        if parent is None or not parent.lookups or node.face(Face.FILE) is None:
+            return
+        with trio.move_on_after(_PATIENCE_S), suppress(OSError):
+            await trio.to_thread.run_sync(
+                pyfuse3.invalidate_entry, parent.ino, node.name, abandon_on_cancel=True
+            )
 
     def invalidate_all(self) -> None:
         """Have the kernel ask again for everything."""
@@ -155,6 +177,12 @@ class Courier:
         gone = notice.node.face(face) if notice.node is not None else None
         if parent is not None and parent.lookups:
             self.stale.entry(parent.ino, notice.name, gone.ino if gone is not None else 0)
+
+    def _done(self, notice: Notice) -> None:
+        """A notice that waited is under way no more."""
+        if notice.node is not None:
+            notice.node.held -= 1
+        self._forget(notice)
 
     def _forget(self, notice: Notice) -> None:
         if notice.node is not None:
@@ -249,7 +277,7 @@ class Courier:
                     key = (notice.parent, notice.name)
                     self._expected.setdefault(key, deque()).append(poke)
             else:
-                self._forget(notice)
+                self._done(notice)
             self._waiting.popleft()
             self._mergeable.discard(_key(notice))
             if len(self._waiting) == _WAITING_MAX // 2:
@@ -269,7 +297,7 @@ class Courier:
             log.debug("%s %r: %s", poke.letter, poke.path, os.strerror(number))
             if notice.kind is Kind.REMOVED:
                 self._drop_entry(notice)
-        self._forget(notice)
+        self._done(notice)
 
 
 def _is_heard(notice: Notice) -> bool:

@@ -118,12 +118,13 @@ class Mount:
     def __init__(self, device: int) -> None:
         self._device = device
         self._clone = -1
+        # Without the privilege, or when the daemon ends already, there is none.
         for mountpoint in mountpoints(device):
             with contextlib.suppress(OSError):
                 self._clone = clone_mount(mountpoint)
                 if os.fstat(self._clone).st_dev == device:
                     break
-                self.release()
+            self.release()
 
     def poke(self, poke: bytes, path: bytes) -> int:
         """Perform a poke; its errno, 0 when done."""

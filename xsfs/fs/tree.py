@@ -22,7 +22,7 @@ from xsfs.protocol import paths, requests
 from xsfs.protocol.packet import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from xsfs.aio import Client
     from xsfs.fs.nodes import Inode, Node, NodeTable, View
@@ -42,12 +42,25 @@ _GUESSES = 512
 _PREFETCHED = 256
 
 
+# How many nodes below those that a listing shows are asked for along with it.
+_AHEAD = 64
+
+
 class FSError(Exception):
     """What a request to the file system fails with."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.errno = number
+
+
+def _longest_name(node: Node) -> int:
+    """How long a child's name may be to be listed, and asked for."""
+    return min(filenames.NAME_MAX, paths.ABSOLUTE_MAX - len(node.path) - 1)
+
+
+async def _ignore(node: Node) -> None:
+    """Nobody is there to be told."""
 
 
 class State(NamedTuple):
@@ -75,6 +88,8 @@ class Tree:
         self.started_ns = time.time_ns()
         # Told of a node that turned out to be gone, or another, with no event yet.
         self.suspect: Callable[[Node], None] = lambda node: None
+        # Told of a file that became a directory by what we did; returns when that is visible.
+        self.turned: Callable[[Node], Awaitable[None]] = _ignore
         self._want_perms = want_perms
         self._warned: set[bytes] = set()
 
@@ -86,14 +101,22 @@ class Tree:
 
     async def fetch(self, view: View, wanted: Sequence[bytes]) -> list[State | StoreError]:
         """The states of the nodes at these paths, in one pipelined batch."""
-        step = 3 if self._want_perms else 2
         batch: list[Request[object]] = []
         for path in wanted:
-            batch.append(requests.directory(path))
-            batch.append(requests.read(path))
-            if self._want_perms:
-                batch.append(requests.raw(Op.GET_PERMS, path + b"\0"))
+            batch += self._state_requests(path)
         replies = await self.client.batch(batch, view.tx_id)
+        return await self._states(view, wanted, replies)
+
+    def _state_requests(self, path: bytes) -> list[Request[object]]:
+        batch: list[Request[object]] = [requests.directory(path), requests.read(path)]
+        if self._want_perms:
+            batch.append(requests.raw(Op.GET_PERMS, path + b"\0"))
+        return batch
+
+    async def _states(
+        self, view: View, wanted: Sequence[bytes], replies: Sequence[object]
+    ) -> list[State | StoreError]:
+        step = 3 if self._want_perms else 2
         return [
             await self._state(view, path, *replies[at * step : (at + 1) * step])
             for at, path in enumerate(wanted)
@@ -121,7 +144,11 @@ class Tree:
         )
 
     async def refresh(self, parent: Node, names: Iterable[bytes]) -> dict[bytes, Node]:
-        """Ask the store for the children of these names; those that exist, by name."""
+        """Ask the store for the children of these names; those that exist, by name.
+
+        Raises:
+            FSError: ESTALE when another node is where the parent was: look that up again.
+        """
         wanted = list(names)
         view = parent.view
         stamp = view.clock
@@ -130,14 +157,18 @@ class Tree:
         found = {}
         for name, state in zip(wanted, states, strict=True):
             if isinstance(state, State):
-                if parent.alive:
-                    found[name] = self.observe(self.table.child(parent, name), state, stamp)
+                if not parent.alive:
+                    # Another node has the parent's place by now.
+                    raise FSError(errno.ESTALE)
+                found[name] = self.observe(self.table.child(parent, name), state, stamp)
                 continue
             if not isinstance(state, NotFound):
                 raise state
             node = parent.children.get(name) if parent.children else None
             if node is not None and node.pending:
                 found[name] = node
+            elif node is not None and node.told is None and not node.faces:
+                self.table.drop(node)
             elif node is not None:
                 self.suspect(node)
         return found
@@ -166,9 +197,16 @@ class Tree:
     def observe(self, node: Node, state: State, stamp: int) -> Node:
         """Remember a node's state, asked for when the view's clock stood at `stamp`."""
         node.value, node.perms = state.value, state.perms
+        node.pending = False
+        node.valueless = node.valueless and not state.value
+        parent = node.parent
+        if node.fetched < 0 and parent is not None and parent.below > stamp:
+            # An event that came meanwhile may have been about it, and did not find it here.
+            stamp = -1
         node.fetched, node.fetched_s = stamp, trio.current_time()
         if state.names and not node.directory:
             node.directory = True
+            self.suspect(node)
         if node.told is None:
             node.told = Told(state.value, state.perms, node.directory)
             node.compared = stamp
@@ -206,7 +244,7 @@ class Tree:
         """The child of that name.
 
         Raises:
-            FSError: ENOENT.
+            FSError: ENOENT; ESTALE as in `refresh`.
             StoreError: what the store said.
         """
         if not filenames.is_node_name(name):
@@ -254,41 +292,87 @@ class Tree:
         for in the same breath: a listing with attributes takes one round trip.
 
         Raises:
+            FSError: ESTALE when another node is where this one was: look that up again.
             StoreError: what the store said.
         """
         if node.listing is not None and node.below <= node.fetched and self.is_fresh(node):
             return node.listing
+        view, stamp, path = node.view, node.view.clock, node.path
+        wanted = [] if self.is_fresh(node) else [path]
         stale = self.stale(node, itertools.islice(node.names or (), _GUESSES))
-        stamp, path = node.view.clock, node.path
-        own, *states = await self.fetch(
-            node.view, [path, *(paths.join(path, name) for name in stale)]
-        )
-        if isinstance(own, StoreError):
-            if isinstance(own, NotFound) and node.parent is None:
-                own = State(b"", [])
-            else:
-                self.suspect(node)
-                raise own
-        self.observe(node, own, stamp)
-        for name, state in zip(stale, states, strict=True):
-            if isinstance(state, State):
-                self.observe(self.table.child(node, name), state, stamp)
-        names = self._listed(node, own.names)
+        wanted += [paths.join(path, name) for name in stale]
+        batch: list[Request[object]] = [requests.directory(path), requests.read(path)]
+        for other in wanted:
+            batch += self._state_requests(other)
+        listing, value, *replies = await self.client.batch(batch, view.tx_id)
+        if isinstance(listing, TooBig):
+            listing = await self.client.list(path, view.tx_id)
+        if isinstance(listing, NotFound) and node.parent is None:
+            # The mounted root itself is not there (yet).
+            listing = []
+        if isinstance(listing, StoreError):
+            self.suspect(node)
+            raise listing
+        if not node.alive:
+            raise FSError(errno.ESTALE)
+        states = await self._states(view, wanted, replies)
+        if len(states) > len(stale):
+            self._remember(node, states.pop(0), stamp)
+        found = [self._child(node, *each, stamp) for each in zip(stale, states, strict=True)]
+        await self._read_ahead(found)
+        if not isinstance(value, StoreError):
+            # Whether `.value` is listed.
+            node.value = cast("bytes", value)
+        names = self._listed(node, cast("list[bytes]", listing))
         node.listing = names if self.options.cache == "watch" else None
         return names
+
+    async def _read_ahead(self, nodes: Iterable[Node | None]) -> None:
+        """Ask for what is below nodes just learnt: who walks the tree will want it next."""
+        left = _AHEAD
+        level = [node for node in nodes if node is not None]
+        while level and left > 0:
+            view, stamp = level[0].view, level[0].view.clock
+            wanted = list(
+                itertools.islice(
+                    ((node, name) for node in level for name in self.stale(node, node.names or ())),
+                    left,
+                )
+            )
+            left -= len(wanted)
+            states = await self.fetch(view, [paths.join(n.path, name) for n, name in wanted])
+            found = [
+                self._child(node, name, state, stamp)
+                for (node, name), state in zip(wanted, states, strict=True)
+            ]
+            level = [node for node in found if node is not None]
+
+    def _child(
+        self, parent: Node, name: bytes, state: State | StoreError, stamp: int
+    ) -> Node | None:
+        if not isinstance(state, State) or not parent.alive:
+            return None
+        return self.observe(self.table.child(parent, name), state, stamp)
+
+    def _remember(self, node: Node, state: State | StoreError, stamp: int) -> None:
+        if isinstance(state, State):
+            self.observe(node, state, stamp)
 
     def stale(self, node: Node, names: Iterable[bytes]) -> list[bytes]:
         """Those children's names of which it is not known what stands in the store."""
         children = node.children or {}
+        longest = _longest_name(node)
         return [
             name
             for name in names
-            if filenames.is_node_name(name)
+            if len(name) <= longest
+            and filenames.is_node_name(name)
             and ((child := children.get(name)) is None or not self.is_fresh(child))
         ]
 
     def _listed(self, node: Node, names: list[bytes]) -> list[bytes]:
-        listed = [name for name in names if len(name) <= filenames.NAME_MAX]
+        longest = _longest_name(node)
+        listed = [name for name in names if len(name) <= longest]
         if len(listed) < len(names):
             for name in set(names).difference(listed):
                 self._warn(node, name)

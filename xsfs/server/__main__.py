@@ -12,18 +12,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import trio
-
 from xsfs import jsontree
 from xsfs.server import sample
 from xsfs.server.access import DOMID_FIRST_RESERVED
-from xsfs.server.listener import listening, serve_listeners
+from xsfs.server.listener import Listener
 from xsfs.server.rules import BY_NAME, C_XENSTORED
 from xsfs.server.store import Store
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,21 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.sample:
             store.load(sample.tree(), sample.permissions())
         _allow_many_connections()
-        with listening({0: options.socket, **dict(options.domain)}) as listeners:
-            trio.run(_serve, store, listeners)
+        with Listener(store, {0: options.socket, **dict(options.domain)}) as listener:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: listener.stop())
+            print("listening", flush=True)
+            listener.run()
     except (OSError, ValueError) as error:
         print(f"xsfs.server: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-async def _serve(store: Store, listeners: Mapping[int, socket.socket]) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        print("listening", flush=True)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve_listeners, store, listeners)
-            await anext(signals)
-            nursery.cancel_scope.cancel()
 
 
 def _allow_many_connections() -> None:

@@ -94,9 +94,10 @@ class Connection:
 
     def close(self) -> None:
         """The store is done with this client."""
-        self.closed = True
-        self.take()
-        self._wake()
+        if not self.closed:
+            self.closed = True
+            self.take()
+            self._wake()
 
     def _push(self, packet: bytes) -> None:
         self._queue.append(packet)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from xsfs.server import quota
 from xsfs.server.errors import Refused
-from xsfs.server.payload import number, some
+from xsfs.server.payload import leading_number, some
 from xsfs.server.tree import walk_down
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def control(store: Store, connection: Connection, view: View, payload: bytes) ->
 
 def _help(store: Store, arguments: list[bytes]) -> bytes:
     _none(arguments)
-    return b"".join(b"%-15b %b\n" % (name, usage) for name, (_, usage) in _COMMANDS.items())
+    return b"".join(b"%b\t%b\n" % (name, usage) for name, (_, usage) in _COMMANDS.items())
 
 
 def _check(store: Store, arguments: list[bytes]) -> bytes:
@@ -68,14 +68,14 @@ def _quota(store: Store, arguments: list[bytes]) -> bytes:
         return _set_quota(store, arguments[1:])
     if len(arguments) != 1:
         raise Refused(b"EINVAL")
-    return _domain_quota(store, number(arguments[0]))
+    return _domain_quota(store, leading_number(arguments[0]))
 
 
 def _set_quota(store: Store, arguments: list[bytes]) -> bytes:
     if len(arguments) != 2 or arguments[0] not in store.quotas.names:
         raise Refused(b"EINVAL")
-    value = number(arguments[1])
-    if not value:
+    value = leading_number(arguments[1])
+    if value < 1:
         raise Refused(b"EINVAL")
     store.quotas.set(arguments[0], value)
     return b"OK"
@@ -90,7 +90,7 @@ def _domain_quota(store: Store, domid: int) -> bytes:
         quota.WATCHES: sum(len(each.watches) for each in connections),
         quota.TRANSACTIONS: sum(len(each.transactions) for each in connections),
     }
-    lines = (b"%-17b: %8d\n" % item for item in used.items())
+    lines = (b"%-16b: %8d\n" % item for item in used.items())
     return b"Domain %d:\n" % domid + b"".join(lines)
 
 

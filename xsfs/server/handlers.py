@@ -10,7 +10,6 @@ Source: xenstore.txt; the errors are xenstored's.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from xsfs.errors import InvalidPath
@@ -20,7 +19,7 @@ from xsfs.server import access, control, quota
 from xsfs.server.access import DOMID_FIRST_RESERVED, Right
 from xsfs.server.domains import FEATURE_WATCHDEPTH, FEATURES
 from xsfs.server.errors import Refused
-from xsfs.server.payload import number, one, some, strings
+from xsfs.server.payload import leading_number, number, one, some, strings
 from xsfs.server.transactions import Change, Transaction
 from xsfs.server.tree import INTRODUCE, RELEASE, SPECIAL, Put, plan_creation
 
@@ -63,7 +62,7 @@ def directory_part(store: Store, connection: Connection, view: View, payload: by
     """The names of the children from an offset on, as many as fit, after the generation."""
     path, offset = strings(payload, 2)
     node = _existing(store, connection, view, path)
-    start = _leading_number(offset)
+    start = leading_number(offset)
     head = b"%d\0" % node.generation
     rest = _children(store, node)[start:] if start >= 0 else b""
     room = PAYLOAD_MAX - len(head) - 1
@@ -111,7 +110,8 @@ def rm(store: Store, connection: Connection, view: View, payload: bytes) -> byte
     if path == b"/":
         raise Refused(b"EINVAL")
     if view.get(paths.parent(path)) is None:
-        raise Refused(b"ENOENT")
+        # A transaction may have seen the node before its parent went.
+        raise Refused(b"ENOENT" if node is None else b"EINVAL")
     if node is not None:
         store.remove(view, path, node)
     return OK
@@ -119,8 +119,7 @@ def rm(store: Store, connection: Connection, view: View, payload: bytes) -> byte
 
 def get_perms(store: Store, connection: Connection, view: View, payload: bytes) -> bytes:
     """The permission entries."""
-    node = _existing(store, connection, view, one(payload), special=True)
-    return access.render(node.perms)
+    return access.render(_existing(store, connection, view, one(payload)).perms)
 
 
 def set_perms(store: Store, connection: Connection, view: View, payload: bytes) -> bytes:
@@ -129,39 +128,36 @@ def set_perms(store: Store, connection: Connection, view: View, payload: bytes) 
     if not entries:
         raise Refused(b"EINVAL")
     domid = connection.domain.domid
-    if not connection.privileged and len(entries) > store.quotas.limit(
-        quota.NODE_PERMISSIONS, domid
-    ):
+    if not connection.privileged and len(entries) > store.quotas.limit(quota.PERMISSIONS, domid):
         raise Refused(store.rules.over_quota)
     perms = access.parse(entries)
     if perms is None:
         raise Refused(b"EINVAL")
     if not store.domains.exists(perms[0].domid):
         raise Refused(b"ENOENT")
-    path = _path(store, connection, path_text, special=True)
+    special = path_text.startswith(b"@")
+    path = path_text if special else store.canonical(connection, path_text)
+    if special and path not in SPECIAL:
+        raise InvalidPath(path)
     node = store.find(connection, view, path, Right.WRITE | Right.OWNER)
     if node is None:
         raise Refused(b"ENOENT")
     if not connection.privileged and perms[0].domid != node.owner:
         raise Refused(b"EPERM")
     store.put(connection, view, [Put(path, node.value, perms, node.children)])
-    store.fire(view, Change(path, False, view.get(path), node))
+    if not special:
+        store.fire(view, Change(path, False, view.get(path), node))
     return OK
 
 
-def _path(store: Store, connection: Connection, text: bytes, special: bool = False) -> bytes:
-    if not text.startswith(b"@"):
-        return store.canonical(connection, text)
-    if special and text in SPECIAL:
-        return text
-    raise InvalidPath(text)
+def _path(store: Store, connection: Connection, text: bytes) -> bytes:
+    if text.startswith(b"@"):
+        raise InvalidPath(text)
+    return store.canonical(connection, text)
 
 
-def _existing(
-    store: Store, connection: Connection, view: View, text: bytes, special: bool = False
-) -> Node:
-    path = _path(store, connection, text, special)
-    node = store.find(connection, view, path, Right.READ)
+def _existing(store: Store, connection: Connection, view: View, text: bytes) -> Node:
+    node = store.find(connection, view, _path(store, connection, text), Right.READ)
     if node is None:
         raise Refused(b"ENOENT")
     return node
@@ -177,12 +173,6 @@ def _children(store: Store, node: Node) -> bytes:
     if store.rules.sorted_listings:
         return b"".join(name + b"\0" for name in sorted(node.names))
     return node.children
-
-
-def _leading_number(text: bytes) -> int:
-    """As atoi(3): what does not start with a number is 0."""
-    match = re.match(rb"\s*([+-]?[0-9]+)", text)
-    return int(match[1]) if match else 0
 
 
 # --- watches ---
@@ -259,8 +249,6 @@ def transaction_end(store: Store, connection: Connection, view: View, payload: b
     del connection.transactions[view.number]
     try:
         if payload == b"T\0":
-            if view.failed:
-                raise Refused(b"ENOMEM")
             store.commit(connection, view)
     finally:
         view.close()
@@ -290,7 +278,7 @@ def release(store: Store, connection: Connection, view: View, payload: bytes) ->
     """Stop speaking to a domain."""
     domain = _introduced(store, number(one(payload)))
     store.release(domain)
-    store.fire_special(RELEASE, domain.domid, late=not store.rules.reply_first)
+    store.fire_special(RELEASE, domain.domid)
     return OK
 
 

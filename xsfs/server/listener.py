@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Sockets for the store: accept, receive, let the store answer, send. Runs in trio.
+"""The sockets of a store, in one epoll set of their own.
 
-A client that does not read is read no further once its replies pile up, and is given up when
-its events do; a client that breaks the protocol is cut off; none of them holds up the others.
-All that one receive brings is answered with one send. What anything means is in store.py.
+`run` waits by itself, for a process or thread that does nothing else; in trio, `serve` waits
+for the set as a whole, so that trio's cost is not paid for each client. One thread owns it
+all, but for `stop`. What anything means is in store.py.
 """
 
 from __future__ import annotations
@@ -13,34 +13,139 @@ import contextlib
 import errno
 import logging
 import os
+import select
 import socket
 import stat
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Self
 
 import trio
 
-from xsfs.errors import UnexpectedPacket
-from xsfs.protocol.packet import PAYLOAD_MAX, Splitter
+from xsfs.server.link import Link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from xsfs.server.store import Store
 
 _log = logging.getLogger(__name__)
 
-# What is received at once is answered at once: a few milliseconds' worth.
-_RECEIVE_MAX = 1 << 16
+_BACKLOG = 1024
 
-# Requests are left unread while this much waits to be sent: enough for thousands of replies
-# to a client that sends first and reads later, as the real daemons let it.
-_UNSENT_MAX = 4 << 20
-
-# As trio.serve_listeners does: how long to wait for descriptors to become free, and when.
-_ACCEPT_PAUSE_S = 0.1
+# accept(2): what goes away when others let go of something.
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
-_BACKLOG = 1024
+
+class Listener:
+    """A store's sockets; a context manager opens and closes them.
+
+    Args:
+        store: what is served.
+        paths: where to listen, by the domain that speaks there; domains are introduced.
+    """
+
+    def __init__(self, store: Store, paths: Mapping[int, str]) -> None:
+        self.store = store
+        # Links that have something to send, or are to be closed.
+        self.waiting: set[Link] = set()
+        self._paths = paths
+        self._epoll = select.epoll()
+        self._turns: dict[int, Callable[[int], None]] = {}
+        self._links: set[Link] = set()
+        # Sockets on which nobody is let in until descriptors are free.
+        self._paused: list[socket.socket] = []
+        self._wake = os.eventfd(0)
+        self._stopped = False
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        """Clients can connect from now on.
+
+        Raises:
+            OSError: a socket cannot be made, or somebody listens there.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._epoll.close)
+            stack.callback(os.close, self._wake)
+            self.watch(self._wake, select.EPOLLIN, self._stop)
+            stack.callback(self._close_links)
+            for domid, path in self._paths.items():
+                sock = stack.enter_context(_listening(path))
+                self.store.domains[domid].introduced = True
+                self.watch(sock, select.EPOLLIN, partial(self._accept, sock, domid))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stack.close()
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        while not self._stopped:
+            self.turn(None)
+
+    def stop(self) -> None:
+        """Have `run` return; may be called from any thread or signal handler."""
+        os.eventfd_write(self._wake, 1)
+
+    def fileno(self) -> int:
+        """The epoll set, which is readable when a turn is due."""
+        return self._epoll.fileno()
+
+    def turn(self, timeout_s: float | None) -> None:
+        """Serve every client that has something, waiting for that as long as is said."""
+        for number, events in self._epoll.poll(timeout_s):
+            turn = self._turns.get(number)
+            if turn is not None:
+                turn(events)
+
+    def flush(self) -> None:
+        """Send what has been queued for others than the one whose turn it is."""
+        while self.waiting:
+            self.waiting.pop().flush()
+
+    def watch(self, sock: socket.socket | int, events: int, turn: Callable[[int], None]) -> None:
+        """Call `turn` when one of the events is there."""
+        self._epoll.register(sock, events)
+        self._turns[sock if isinstance(sock, int) else sock.fileno()] = turn
+
+    def change(self, sock: socket.socket, events: int) -> None:
+        """Wait for other events."""
+        self._epoll.modify(sock, events)
+
+    def forget(self, link: Link, sock: socket.socket) -> None:
+        """A link is about to close its socket."""
+        self._epoll.unregister(sock)
+        del self._turns[sock.fileno()]
+        self._links.discard(link)
+        for paused in self._paused:
+            self.change(paused, select.EPOLLIN)
+        self._paused.clear()
+
+    def _accept(self, listening: socket.socket, domid: int, events: int) -> None:
+        try:
+            while True:
+                sock, _ = listening.accept()
+                if self.store.domains.is_introduced(domid):
+                    sock.setblocking(False)
+                    self._links.add(Link(self, sock, domid))
+                else:
+                    sock.close()
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            if error.errno not in _OUT_OF_RESOURCES or not self._links:
+                raise
+            _log.warning("no connection is taken until one goes: %s", error)
+            self.change(listening, 0)
+            self._paused.append(listening)
+
+    def _stop(self, events: int) -> None:
+        self._stopped = True
+
+    def _close_links(self) -> None:
+        for link in list(self._links):
+            link.close()
 
 
 async def serve(
@@ -60,42 +165,24 @@ async def serve(
     Raises:
         OSError: a socket cannot be made, or somebody listens there.
     """
-    with listening({0: path, **(domains or {})}) as listeners:
+    with Listener(store, {0: path, **(domains or {})}) as listener:
         task_status.started()
-        await serve_listeners(store, listeners)
-
-
-async def serve_listeners(store: Store, listeners: Mapping[int, socket.socket]) -> None:
-    """Serve a store on what `listening` gave, until cancelled."""
-    async with trio.open_nursery() as nursery:
-        server = _Server(store, nursery)
-        for domid, listener in listeners.items():
-            store.domains[domid].introduced = True
-            nursery.start_soon(server.accept, listener, domid)
-
-
-@contextlib.contextmanager
-def listening(paths: Mapping[int, str]) -> Iterator[dict[int, socket.socket]]:
-    """Sockets by the domain that speaks there; clients can connect from now on.
-
-    Raises:
-        OSError: a socket cannot be made, or somebody listens there.
-    """
-    with contextlib.ExitStack() as stack:
-        yield {domid: stack.enter_context(_listening(path)) for domid, path in paths.items()}
+        while True:
+            await trio.lowlevel.wait_readable(listener.fileno())
+            listener.turn(0)
 
 
 @contextlib.contextmanager
 def _listening(path: str) -> Iterator[socket.socket]:
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.setblocking(False)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.setblocking(False)
         _remove_stale(path)
-        listener.bind(path)
+        listening.bind(path)
         try:
             # Nobody can connect before listen().
             os.chmod(path, 0o600)
-            listener.listen(_BACKLOG)
-            yield listener
+            listening.listen(_BACKLOG)
+            yield listening
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
@@ -109,115 +196,3 @@ def _remove_stale(path: str) -> None:
                 probe.connect(path)
             except ConnectionRefusedError:
                 os.unlink(path)
-
-
-class _Server:
-    """The links, and which of them have something to send."""
-
-    def __init__(self, store: Store, nursery: trio.Nursery) -> None:
-        self.store = store
-        self.nursery = nursery
-        self.waiting: set[_Link] = set()
-
-    async def accept(self, listener: socket.socket, domid: int) -> None:
-        """Take connections as they come."""
-        while True:
-            await trio.lowlevel.wait_readable(listener)
-            try:
-                sock, _ = listener.accept()
-            except BlockingIOError:
-                continue
-            except OSError as error:
-                if error.errno not in _OUT_OF_RESOURCES:
-                    raise
-                _log.warning("cannot take a connection: %s", error)
-                await trio.sleep(_ACCEPT_PAUSE_S)
-                continue
-            if self.store.domains.is_introduced(domid):
-                sock.setblocking(False)
-                self.nursery.start_soon(_Link(self, sock, domid).run)
-            else:
-                sock.close()
-
-    def flush(self) -> None:
-        """Send what has been queued for others than the one at hand."""
-        while self.waiting:
-            self.waiting.pop().flush()
-
-
-class _Link:
-    """The socket of one connection."""
-
-    def __init__(self, server: _Server, sock: socket.socket, domid: int) -> None:
-        self._server = server
-        self._socket = sock
-        self._scope = trio.CancelScope()
-        self._unsent = memoryview(b"")
-        # Set unless a task waits for the socket to take more.
-        self._drained = trio.Event()
-        self._drained.set()
-        self._connection = server.store.connect(domid, lambda: server.waiting.add(self))
-
-    async def run(self) -> None:
-        """Receive and answer until the client goes or is cut off."""
-        try:
-            with self._scope:
-                await self._receive()
-        except UnexpectedPacket as error:
-            _log.warning("a client is cut off: %s", error)
-        except OSError:
-            # Whatever befell the socket, the client is gone.
-            pass
-        except Exception:
-            # A fault of the store's own costs this client its connection, not everybody.
-            _log.exception("a request failed")
-        finally:
-            trio.lowlevel.notify_closing(self._socket)
-            self._socket.close()
-            self._server.store.disconnect(self._connection)
-
-    async def _receive(self) -> None:
-        splitter = Splitter(PAYLOAD_MAX)
-        handle, connection = self._server.store.handle, self._connection
-        while True:
-            await trio.lowlevel.wait_readable(self._socket)
-            data = self._socket.recv(_RECEIVE_MAX)
-            if not data:
-                return
-            try:
-                for op, req_id, tx_id, payload in splitter.feed(data):
-                    handle(connection, op, req_id, tx_id, payload)
-            finally:
-                self._server.flush()
-                self.flush()
-            while self._unsent.nbytes + connection.queued > _UNSENT_MAX:
-                await self._drained.wait()
-
-    def flush(self) -> None:
-        """Send what is queued, and have the rest sent when the socket takes more."""
-        if self._connection.closed:
-            self._scope.cancel()
-        elif self._drained.is_set() and not self._send():
-            self._drained = trio.Event()
-            self._server.nursery.start_soon(self._drain)
-
-    async def _drain(self) -> None:
-        try:
-            while not self._send():
-                await trio.lowlevel.wait_writable(self._socket)
-        except trio.ClosedResourceError:
-            pass
-        self._drained.set()
-
-    def _send(self) -> bool:
-        """Send what the socket takes; whether that was all."""
-        try:
-            while self._unsent or self._connection.queued:
-                if not self._unsent:
-                    self._unsent = memoryview(self._connection.take())
-                self._unsent = self._unsent[self._socket.send(self._unsent) :]
-        except BlockingIOError:
-            return False
-        except OSError:
-            self._scope.cancel()
-        return True

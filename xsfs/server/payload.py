@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+
 from xsfs.server.errors import Refused
 
 
@@ -32,3 +34,9 @@ def number(text: bytes) -> int:
     if not (text.isdigit() and len(text) <= 10):
         raise Refused(b"EINVAL")
     return int(text)
+
+
+def leading_number(text: bytes) -> int:
+    """As atoi(3): what does not start with a number is 0."""
+    match = re.match(rb"\s*([+-]?[0-9]+)", text)
+    return int(match[1]) if match else 0

@@ -16,18 +16,18 @@ NODES = b"nodes"
 WATCHES = b"watches"
 TRANSACTIONS = b"transactions"
 TRANSACTION_NODES = b"transaction-nodes"
-NODE_PERMISSIONS = b"node-permissions"
-PATH_MAX = b"path-max"
 NODE_SIZE = b"node-size"
+PATH_MAX = b"path-max"
+PERMISSIONS = b"permissions"
 
 DESCRIPTIONS = {
     NODES: b"Nodes per domain",
     WATCHES: b"Watches per domain",
     TRANSACTIONS: b"Active transactions per domain",
     TRANSACTION_NODES: b"Max. number of accessed nodes per transaction",
-    NODE_PERMISSIONS: b"Max. number of permissions per node",
-    PATH_MAX: b"Max. length of a node path",
     NODE_SIZE: b"Max. size of a node",
+    PATH_MAX: b"Max. length of a node path",
+    PERMISSIONS: b"Max. number of permissions per node",
 }
 
 _UNLIMITED = 1 << 62
@@ -56,9 +56,9 @@ class Quotas:
             WATCHES: 128,
             TRANSACTIONS: 10,
             TRANSACTION_NODES: 1024,
-            NODE_PERMISSIONS: 5,
-            PATH_MAX: path_max,
             NODE_SIZE: 2048,
+            PATH_MAX: path_max,
+            PERMISSIONS: 5,
         }
         self._own: dict[int, dict[bytes, int]] = {}
 

@@ -142,7 +142,7 @@ class Store:
             connection.reply(Op.ERROR, req_id, tx_id, refused.name + b"\0")
             return
         error, reply = self._answer(operation, connection, view, payload)
-        if isinstance(view, SnapshotTransaction) and operation.replayable:
+        if isinstance(view, SnapshotTransaction):
             view.log.append(Logged(operation, payload, reply))
         connection.reply(Op.ERROR if error else op, req_id, tx_id, reply)
         for other, path, token in self._late:
@@ -218,6 +218,8 @@ class Store:
             return None
         if self.rights(connection, node) & right != right:
             raise Refused(b"EACCES")
+        if right is Right.READ and isinstance(view, SnapshotTransaction):
+            view.read.add(path)
         return node
 
     # --- changes ---
@@ -231,33 +233,43 @@ class Store:
         Raises:
             Refused: the connection's domain would have too many nodes, or one too large.
         """
-        if not connection.privileged and self._is_over_quota(connection, view, nodes):
-            if isinstance(view, Transaction):
-                view.failed = True
-            raise Refused(self.rules.over_quota)
+        if not connection.privileged:
+            self._check_quotas(connection.domain.domid, view, nodes)
         for node in nodes:
             view.put(*node)
 
-    def _is_over_quota(self, connection: Connection, view: View, nodes: list[Put]) -> bool:
-        domid = connection.domain.domid
-        new = len(nodes) - 1
-        if new and view.owned(domid) + new > self.quotas.limit(quota.NODES, domid):
-            return True
-        size = max(map(quota.node_size, nodes))
-        return size >= self.quotas.limit(quota.NODE_SIZE, domid)
+    def _check_quotas(self, domid: int, view: View, nodes: list[Put]) -> None:
+        limit = self.quotas.limit(quota.NODES, domid)
+        owned, new = self.tree.owned(domid), len(nodes) - 1
+        # What a transaction makes is counted at the commit.
+        if new and (owned >= limit or (view is self.tree and owned + new > limit)):
+            raise Refused(self.rules.over_quota)
+        if max(map(quota.node_size, nodes)) >= self.quotas.limit(quota.NODE_SIZE, domid):
+            if isinstance(view, Transaction):
+                view.failed = True
+            raise Refused(self.rules.over_quota)
 
     def remove(self, view: View, path: bytes, node: Node, silent: bool = False) -> None:
         """Remove a node and all below it, and tell watches unless `silent`."""
-        changes = []
+        removed = {}
         for below, each in walk_up(view, path, node):
             view.delete(below)
-            changes.append(Change(below, below != path, each, None))
+            removed[below] = each
             if not (silent or self.rules.root_first):
-                self.fire(view, changes[-1])
+                self.fire(view, Change(below, below != path, each, None))
         forget_child(view, path)
         if not silent and self.rules.root_first:
-            for change in sorted(changes, key=lambda change: change.path):
-                self.fire(view, change)
+            self._fire_root_first(view, path, removed)
+
+    def _fire_root_first(self, view: View, top: bytes, removed: dict[bytes, Node]) -> None:
+        # oxenstored also tells watches on what a removed node might have had below it.
+        told = removed | {
+            path: removed[paths.parent(path)]
+            for path in self.watches.paths()
+            if path not in removed and paths.parent(path) in removed
+        }
+        for path in sorted(told, key=lambda path: path.split(b"/")):
+            self.fire(view, Change(path, path != top, told[path], None))
 
     def release(self, domain: Domain) -> None:
         """A domain is gone, with its connections and its nodes."""
@@ -266,13 +278,13 @@ class Store:
             connection.close()
         self.domains.release(domain.domid, self.tree.generation + 1)
         self.quotas.forget(domain.domid)
+        for path in (b"/", *SPECIAL):
+            node = self.tree.get(path)
+            if node is not None and node.owner == domain.domid:
+                self.tree.put(path, node.value, DOM0_ONLY, node.children)
         for path, node in walk_down(self.tree, b"/"):
             if node.owner == domain.domid:
                 self.remove(self.tree, path, node, silent=not self.rules.release_events)
-        for path in SPECIAL:
-            special = self.tree.get(path)
-            if special is not None and special.owner == domain.domid:
-                self.tree.put(path, b"", DOM0_ONLY, b"")
 
     # --- transactions ---
 
@@ -289,8 +301,16 @@ class Store:
         """Carry out a transaction and tell watches.
 
         Raises:
-            Refused: EAGAIN on a conflict.
+            Refused: ENOMEM if a request failed half-way; EAGAIN on a conflict; the domain
+                would have too many nodes.
         """
+        domid = connection.domain.domid
+        if transaction.failed:
+            raise Refused(b"ENOMEM")
+        if transaction.created and not connection.privileged:
+            limit = self.quotas.limit(quota.NODES, domid)
+            if self.tree.owned(domid) + transaction.gained(domid) >= limit:
+                raise Refused(self.rules.over_quota)
         if not transaction.conflicts():
             for change in transaction.apply():
                 self._tell(change)
@@ -303,7 +323,10 @@ class Store:
         again = self.begin(connection)
         try:
             for operation, payload, reply in transaction.log:
-                if self._answer(operation, connection, again, payload)[1] != reply:
+                if (
+                    not operation.replayable
+                    or self._answer(operation, connection, again, payload)[1] != reply
+                ):
                     raise Refused(b"EAGAIN")
             for change in again.apply():
                 self._tell(change)
@@ -319,16 +342,12 @@ class Store:
         else:
             self._tell(change, late=self.rules.reply_first)
 
-    def fire_special(self, name: bytes, domid: int, late: bool = False) -> None:
-        """Tell special watches of a domain.
-
-        Args:
-            late: after the reply to the request at hand.
-        """
+    def fire_special(self, name: bytes, domid: int) -> None:
+        """Tell special watches of a domain; before the reply, in both daemons."""
         change = Change(name, False, self.tree.get(name), None)
         for path, watch in self.watches.special(name, domid):
             if self._may_hear(watch.connection, change):
-                self.send(watch.connection, path, watch.token, late)
+                self.send(watch.connection, path, watch.token)
 
     def send(self, connection: Connection, path: bytes, token: bytes, late: bool = False) -> None:
         """Send one event."""

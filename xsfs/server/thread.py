@@ -10,21 +10,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import tempfile
 import threading
-from functools import partial
 from typing import TYPE_CHECKING
 
-import trio
-
-from xsfs.server.listener import listening, serve_listeners
+from xsfs.server.listener import Listener
 from xsfs.server.rules import C_XENSTORED, Rules
 from xsfs.server.store import Store
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 
 class Running(str):
@@ -58,24 +53,11 @@ def running(
     with tempfile.TemporaryDirectory(prefix="xenstore-") as folder:
         path = Running(os.path.join(folder, "socket"))
         path.domains = {domid: os.path.join(folder, f"domain-{domid}") for domid in domains}
-        with listening({0: path, **path.domains}) as listeners, _thread(store, listeners):
-            yield path
-
-
-@contextlib.contextmanager
-def _thread(store: Store, listeners: Mapping[int, socket.socket]) -> Iterator[None]:
-    stops: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-
-    async def main() -> None:
-        with trio.CancelScope() as scope:
-            token = trio.lowlevel.current_trio_token()
-            stops.put(partial(token.run_sync_soon, scope.cancel))
-            await serve_listeners(store, listeners)
-
-    thread = threading.Thread(target=trio.run, args=(main,), name="xenstore", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stops.get()()
-        thread.join()
+        with Listener(store, {0: path, **path.domains}) as listener:
+            thread = threading.Thread(target=listener.run, name="xenstore", daemon=True)
+            thread.start()
+            try:
+                yield path
+            finally:
+                listener.stop()
+                thread.join()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from xsfs.protocol import paths
 from xsfs.server.access import Entry, Right
+from xsfs.server.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,9 +70,6 @@ class View(Protocol):
 
     def delete(self, path: bytes) -> None:
         """Take the node at `path` away; its parent's list of names is the caller's business."""
-
-    def owned(self, domid: int) -> int:
-        """How many nodes belong to a domain."""
 
 
 class Snapshot:
@@ -173,29 +171,41 @@ def plan_creation(view: View, path: bytes, value: bytes, owner: int | None) -> l
 
 
 def forget_child(view: View, path: bytes) -> None:
-    """Take the name of `path` out of its parent's list."""
+    """Take the name of `path` out of its parent's list.
+
+    Raises:
+        Refused: EIO if a transaction looked at the parent before the child came.
+    """
     above = paths.parent(path)
     node = view.get(above)
-    if node is not None:
-        # Every name has a NUL on both sides once there is one in front.
-        children = (b"\0" + node.children).replace(b"\0" + paths.name(path) + b"\0", b"\0", 1)
-        view.put(above, node.value, node.perms, children[1:])
+    # Every name has a NUL on both sides once there is one in front.
+    before, found, after = (b"\0" + node.children if node else b"").partition(
+        b"\0" + paths.name(path) + b"\0"
+    )
+    if node is None or not found:
+        raise Refused(b"EIO")
+    view.put(above, node.value, node.perms, (before + b"\0" + after)[1:])
 
 
 def walk_up(view: View, top: bytes, node: Node) -> Iterator[tuple[bytes, Node]]:
-    """The nodes from the deepest up to `top`, children in order; each may be deleted in turn."""
+    """The nodes from the deepest up to `top`, children in order; each may be deleted in turn.
+
+    Raises:
+        Refused: EIO if a transaction looked at a parent before its child went.
+    """
     stack = [(top, node, iter(node.names))]
     while stack:
         path, node, names = stack[-1]
-        for name in names:
-            below = paths.join(path, name)
-            child = view.get(below)
-            if child is not None:
-                stack.append((below, child, iter(child.names)))
-                break
-        else:
+        name = next(names, None)
+        if name is None:
             stack.pop()
             yield path, node
+            continue
+        below = paths.join(path, name)
+        child = view.get(below)
+        if child is None:
+            raise Refused(b"EIO")
+        stack.append((below, child, iter(child.names)))
 
 
 def walk_down(view: View, top: bytes) -> Iterator[tuple[bytes, Node]]:

@@ -1,0 +1,176 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""How fast the embedded store is beside the real daemons: `python -m tests.bench.server`.
+
+All are measured in one run, in turns, by the same client, since a machine that others use as
+well is not now as fast as it was before. The status is 1 if a bar is missed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from tests.xen.daemons import KINDS, Daemon
+from tests.xen.wire import HEADER, Op, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+ROUNDS = 5
+
+PATH = b"/bench/node\0"
+VALUE = b"value"
+PIPELINED, DEPTH = 20000, 128
+SYNCHRONOUS = 3000
+STARTS = 500
+
+# Nodes in the store while transactions are started.
+FEW, MANY = 100, 100_000
+
+# What the embedded store has to reach, as a share of the real daemon's figure.
+SHARES = {
+    ("pipelined", "xenstored"): 0.5,
+    ("pipelined", "oxenstored"): 0.5,
+    ("synchronous", "xenstored"): 0.6,
+    ("synchronous", "oxenstored"): 0.6,
+}
+
+# How much longer a start may seem to take on MANY nodes, for the clock's sake.
+TOLERANCE = 1.25
+
+
+def pipelined(wire: Wire) -> float:
+    """Reads per second, DEPTH to a send."""
+    wire.ask(Op.WRITE, PATH + VALUE)
+    batch = (HEADER.pack(Op.READ, 1, 0, len(PATH)) + PATH) * DEPTH
+    rounds, expected = PIPELINED // DEPTH, DEPTH * (HEADER.size + len(VALUE))
+    start_s = time.perf_counter()
+    for _ in range(rounds):
+        wire.stream.sendall(batch)
+        left = expected
+        while left:
+            left -= len(wire.stream.recv(left))
+    return rounds * DEPTH / (time.perf_counter() - start_s)
+
+
+def synchronous(wire: Wire) -> float:
+    """Reads per second, each sent after the reply to the one before."""
+    wire.ask(Op.WRITE, PATH + VALUE)
+    start_s = time.perf_counter()
+    for _ in range(SYNCHRONOUS):
+        wire.ask(Op.READ, PATH)
+    return SYNCHRONOUS / (time.perf_counter() - start_s)
+
+
+def starts(wire: Wire) -> float:
+    """Transactions started per second; the time to drop them does not count."""
+    start_s = time.perf_counter()
+    numbers = [int(wire.ask(Op.TRANSACTION_START, b"\0")[:-1]) for _ in range(STARTS)]
+    elapsed_s = time.perf_counter() - start_s
+    for number in numbers:
+        wire.ask(Op.TRANSACTION_END, b"F\0", number)
+    return STARTS / elapsed_s
+
+
+def fill(wire: Wire, nodes: int) -> None:
+    """Make nodes, a hundred to a parent, and a hundred at a time."""
+    for parent in range(nodes // 100):
+        for number in range(100):
+            wire.send(Op.WRITE, b"/many/%d/%d\0x" % (parent, number))
+        for _ in range(100):
+            wire.receive()
+
+
+@contextlib.contextmanager
+def embedded(*options: str) -> Iterator[Wire]:
+    """A connection to an embedded store in a process of its own."""
+    with TemporaryDirectory(prefix="xsfs-") as folder:
+        path = str(Path(folder) / "socket")
+        command = [sys.executable, "-m", "xsfs.server", "--socket", path, *options]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            try:
+                with connect(path) as wire:
+                    yield wire
+            finally:
+                process.terminate()
+
+
+@contextlib.contextmanager
+def connect(path: str) -> Iterator[Wire]:
+    """A connection to a store."""
+    with socket.socket(socket.AF_UNIX) as stream:
+        stream.settimeout(60)
+        stream.connect(path)
+        yield Wire(stream)
+
+
+def measure(wires: dict[str, Wire], figure: Callable[[Wire], float]) -> dict[str, float]:
+    """The median of a figure for each store, measured in turns."""
+    rounds = [{name: figure(wire) for name, wire in wires.items()} for _ in range(ROUNDS)]
+    return {name: statistics.median(each[name] for each in rounds) for name in wires}
+
+
+def compare_reads() -> bool:
+    """Reads against the real daemons."""
+    passed = True
+    with contextlib.ExitStack() as stack:
+        wires = {"embedded": stack.enter_context(embedded())}
+        for kind in KINDS:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="xsfs-")))
+            daemon = stack.enter_context(Daemon(kind, folder))
+            wires[kind] = stack.enter_context(connect(str(daemon.socket)))
+        for figure in (pipelined, synchronous):
+            medians = measure(wires, figure)
+            for kind in KINDS:
+                bar = SHARES[figure.__name__, kind]
+                share = medians["embedded"] / medians[kind]
+                passed = (
+                    report(
+                        f"{figure.__name__} reads/s: {medians['embedded']:.0f},"
+                        f" {kind} {medians[kind]:.0f}: {share:.2f} x, bar {bar} x",
+                        share >= bar,
+                    )
+                    and passed
+                )
+    return passed
+
+
+def compare_starts(*options: str) -> bool:
+    """Starts of transactions on many nodes against few."""
+    with embedded(*options) as few, embedded(*options) as many:
+        fill(few, FEW)
+        fill(many, MANY)
+        medians = measure({"few": few, "many": many}, starts)
+    ratio = medians["few"] / medians["many"]
+    return report(
+        f"start of a transaction{' '.join(['', *options])}: {1e6 / medians['many']:.0f} us on"
+        f" {MANY} nodes, {1e6 / medians['few']:.0f} us on {FEW}: {ratio:.2f} x,"
+        f" bar {TOLERANCE} x",
+        ratio <= TOLERANCE,
+    )
+
+
+def report(line: str, passed: bool) -> bool:
+    """Print a figure and whether it reaches its bar."""
+    print(f"{'ok    ' if passed else 'MISSED'} {line}", flush=True)
+    return passed
+
+
+def main() -> int:
+    """Measure, print, judge."""
+    results = [compare_reads(), compare_starts(), compare_starts("--like", "oxenstored")]
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
