@@ -88,6 +88,7 @@ class Session:
         self._courier = Courier(self._table, options)
         self._follower = Follower(self._tree, self._courier)
         self._tree.turned = self._courier.turned
+        self._tree.unsettled = self._courier.is_unsettled
         self._client.on_reconnect = self._follower.reconnected
         self._transactions = Transactions(self._client, self._table, self._follower.settle)
         self._client.on_loss = self._transactions.lost
@@ -98,11 +99,12 @@ class Session:
             hidden=[self._transactions],
             everywhere={JSON: subtrees.control},
         )
+        entries = Entries(self._tree, controls)
         self._operations = Operations(
             self._tree,
             Changes(self._tree, self._follower.echoes),
-            Entries(self._tree, controls),
-            Accomplice(self._table, self._courier),
+            entries,
+            Accomplice(self._table, entries, self._courier),
         )
 
     @classmethod
@@ -161,15 +163,17 @@ class Session:
             try:
                 await self._follower.watch()
                 await self._tree.refresh_node(self._table.root.node)
+                await self._tree.prefetch(self._table.root.node)
             except XenStoreError as error:
                 raise MountError(f"cannot read the store: {error}") from None
             signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
             device = self._mount()
             stack.callback(pyfuse3.close, unmount=True)
-            self._courier.start_invalidating()
-            stack.callback(self._courier.stop_invalidating)
+            self._courier.stale.active = True
+            stack.callback(setattr, self._courier.stale, "active", False)
+            nursery.start_soon(self._courier.stale.run)
             if self._options.events != "off":
-                nursery.start_soon(self._courier.run, self._mountpoint, device)
+                nursery.start_soon(self._courier.run, device)
             nursery.start_soon(self._follower.run)
             nursery.start_soon(self._follower.renew_after_bursts)
             nursery.start_soon(self._transactions.abort_idle)

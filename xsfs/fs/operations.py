@@ -64,8 +64,17 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         parent = self._table[parent_inode]
         if self._accomplice.is_asking(ctx.pid):
-            return self._attributes.learnt(self._accomplice.lookup(parent, name))
-        return self._attributes.learnt(await self._entries.find(parent, name))
+            return self._attributes.lent(self._accomplice.lookup(parent, name))
+        inode = await self._entries.find(parent, name)
+        if inode.face is not Face.DIRECTORY:
+            return self._attributes.learnt(inode)
+        # From here on its events count, and it cannot be forgotten.
+        inode.lookups += 1
+        try:
+            await self._tree.prefetch(inode.node)
+            return self._attributes.learnt(inode)
+        finally:
+            self._table.forget(inode.ino, 1)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for ino, count in inode_list:
@@ -168,6 +177,7 @@ class Operations(pyfuse3.Operations):
             if name not in (b".", b".."):
                 if taken:
                     inode.lookups += 1
+                    inode.wanted = True
                 else:
                     self._table.discard(inode)
             if not taken:
@@ -265,9 +275,8 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         if self._accomplice.is_asking(ctx.pid):
-            return self._attributes.learnt(
-                self._accomplice.created(self._table[parent_inode], name)
-            )
+            inode = self._accomplice.created(self._table[parent_inode], name)
+            return self._attributes.lent(inode)
         self._require_writable()
         parent = self._table[parent_inode]
         if parent.control is not None:
@@ -281,9 +290,8 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         if self._accomplice.is_asking(ctx.pid):
-            return self._attributes.learnt(
-                self._accomplice.created(self._table[parent_inode], name)
-            )
+            inode = self._accomplice.created(self._table[parent_inode], name)
+            return self._attributes.lent(inode)
         self._require_writable()
         if not stat.S_ISREG(mode):
             raise FSError(errno.EPERM)
