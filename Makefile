@@ -4,24 +4,30 @@
 # Everything here works in a fresh clone on a fresh Debian (12 or later): what is missing is
 # installed first, system packages with apt-get (by sudo when not root), the rest in .venv.
 #
-#   make test ARGS='-k watch'     any arguments for pytest
+#   make test ARGS='-k watch'      any arguments for pytest
+#   make run MOUNTPOINT=/mnt/xs    to mount elsewhere
 
 PYTHON ?= python3
 ARGS ?=
+MOUNTPOINT ?= $(if $(filter 0,$(shell id -u)),/mnt/xenstore,$(HOME)/xenstore)
 BIN := .venv/bin
 
 # To build pyfuse3 and mount (fuse3 brings fusermount3), and what the tests run beside.
 DEBIAN_PACKAGES := fuse3 libfuse3-dev pkg-config gcc libc6-dev python3-dev python3-venv \
-	inotify-tools
+	inotify-tools tree
 
-.PHONY: help debian venv xen lint test clean
+.PHONY: help run debian venv xen lint test clean
 
 help:
+	@echo 'make run    install what is missing, mount the XenStore at $(MOUNTPOINT), show it'
 	@echo 'make test   install what is missing, run the tests'
 	@echo 'make lint   style and types'
 	@echo 'make venv   a Python environment with xsfs in .venv'
 	@echo 'make xen    the real daemons for tests and trials, below build/xen'
 	@echo 'make clean  remove .venv and build'
+
+run: venv
+	@tools/run '$(MOUNTPOINT)'
 
 debian:
 	@command -v apt-get >/dev/null || { \

@@ -15,13 +15,14 @@ import os
 import select
 import threading
 from collections import deque
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from xsfs import errors
 from xsfs.errors import InvalidPayload, Timeout
 from xsfs.protocol.connection import Conversation, Event, Reply
+from xsfs.waiters import Mailbox, Waiter
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,86 +30,23 @@ if TYPE_CHECKING:
     from xsfs.connection import Stream
     from xsfs.protocol.requests import Request
 
-# How much is read at a time, in bytes: enough for any reply that the protocol allows; for
-# calls of many requests, for many of them.
+# How much is read at a time, in bytes: more than any reply that the protocol allows.
 _READ_SIZE = 8192
+
+# How long to look for the reply to a single request before going to sleep for it, in
+# seconds, and how long not to try again when that was in vain. xenstored answers within
+# microseconds, in two writes: who sleeps is woken twice.
+_LOOK_S = 1e-4
+_DO_NOT_LOOK_S = 0.1
+
+# From this many replies on, let them gather for a while (in seconds) instead of being woken
+# for each, and read more at a time. No longer: a socket holds some 50 replies.
+_BULK = 64
+_GATHER_S = 1e-4
 _BULK_READ_SIZE = 1 << 18
-_BULK = 16
 
-
-class Mailbox:
-    """Where the events of some watches arrive, in the order of the stream."""
-
-    __slots__ = ("events", "signal_fd", "waiters")
-
-    def __init__(self) -> None:
-        self.events: deque[Event] = deque()
-        self.waiters: set[_EventWaiter] = set()
-        # An eventfd, readable while there are events; -1 while nobody wants to poll.
-        self.signal_fd = -1
-
-
-class _Waiter:
-    """A thread that waits until it is done, or for its turn to lead."""
-
-    __slots__ = ("_alarm", "_ringing")
-
-    def __init__(self) -> None:
-        self._ringing = False
-        self._alarm = threading.Lock()
-        self._alarm.acquire()
-
-    def done(self) -> bool:
-        raise NotImplementedError
-
-    def progress(self) -> int:
-        """A number that changes when something came, though not yet all."""
-        return 0
-
-    def wake(self) -> None:
-        """Let `sleep` return. Under the link's lock."""
-        if not self._ringing:
-            self._ringing = True
-            self._alarm.release()
-
-    def sleep(self, timeout_s: float | None) -> None:
-        """Until woken, or for `timeout_s` seconds; may return for no reason."""
-        if self._alarm.acquire(timeout=-1 if timeout_s is None else timeout_s):
-            self._ringing = False
-
-
-class _Call(_Waiter):
-    """Requests sent together, waiting for all their results."""
-
-    __slots__ = ("left", "results")
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.results: list[object] = [None] * size
-        self.left = size
-
-    def done(self) -> bool:
-        return not self.left
-
-    def progress(self) -> int:
-        return self.left
-
-    def settle(self, index: int, result: object) -> None:
-        self.results[index] = result
-        self.left -= 1
-        if not self.left:
-            self.wake()
-
-
-class _EventWaiter(_Waiter):
-    __slots__ = ("_mailbox",)
-
-    def __init__(self, mailbox: Mailbox) -> None:
-        super().__init__()
-        self._mailbox = mailbox
-
-    def done(self) -> bool:
-        return bool(self._mailbox.events)
+# How many packets go into one write: the store works on them while the next are made.
+_PACKETS_A_WRITE = 256
 
 
 class Link:
@@ -123,16 +61,17 @@ class Link:
         self._lock = threading.Lock()
         # Why the link is not usable any more.
         self._error: errors.ConnectionError | None = None
-        self._conversation: Conversation[tuple[_Call, int]] = Conversation()
-        self._outgoing: deque[memoryview] = deque()
+        self._conversation: Conversation[tuple[Waiter, int]] = Conversation()
+        self._outgoing: deque[bytes | memoryview] = deque()
+        self._polls_output = False
         self._subscribers: dict[bytes, set[Mailbox]] = {}
-        # In the order in which they will lead.
-        self._waiters: dict[_Waiter, None] = {}
-        self._led = False
+        self._is_led = False
+        # Those who do not lead, in the order in which they will.
+        self._waiters: dict[Waiter, None] = {}
+        self._look_again_at = 0.0
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._polled = select.POLLIN
         self._poll = select.poll()
-        self._poll.register(stream.fileno(), self._polled)
+        self._poll.register(stream.fileno(), select.POLLIN)
         self._poll.register(self._wake_fd, select.POLLIN)
         _links.add(self)
 
@@ -154,6 +93,8 @@ class Link:
         if hasattr(self, "_poll"):
             self.close()
 
+    # -- requests and events --------------------------------------------------------------------
+
     def call(
         self, requests: Sequence[Request[object]], tx_id: int, timeout_s: float
     ) -> list[object]:
@@ -163,18 +104,23 @@ class Link:
             ConnectionError: closed or lost.
             Timeout: no reply to any of them came for `timeout_s` seconds.
         """
-        call = _Call(len(requests))
+        waiter = Waiter(len(requests))
+        send = self._conversation.send
+        packets = []
         with self._lock:
             self._check()
-            packets = []
             for index, request in enumerate(requests):
                 try:
-                    packets.append(self._conversation.send(request, tx_id, (call, index)))
+                    packets.append(send(request, tx_id, (waiter, index)))
                 except InvalidPayload as error:
-                    call.settle(index, error)
+                    waiter.settle(index, error)
+                if len(packets) == _PACKETS_A_WRITE:
+                    self._queue(packets)
+                    packets = []
             self._queue(packets)
-        self._wait(call, timeout_s, _READ_SIZE if len(requests) < _BULK else _BULK_READ_SIZE)
-        return call.results
+            leads = self._take_lead()
+        self._wait(waiter, timeout_s, leads)
+        return waiter.results
 
     def subscribe(self, token: bytes, mailbox: Mailbox) -> None:
         """Have events of watches with that token put into `mailbox`."""
@@ -196,7 +142,6 @@ class Link:
             ConnectionError: closed or lost, and all events taken.
             Timeout: none came within `timeout_s` seconds.
         """
-        waiter = _EventWaiter(mailbox)
         while True:
             with self._lock:
                 if mailbox.events:
@@ -204,9 +149,11 @@ class Link:
                     if mailbox.signal_fd >= 0 and not mailbox.events:
                         os.eventfd_read(mailbox.signal_fd)
                     return event
+                leads = self._take_lead()
+                waiter = Waiter(1)
                 mailbox.waiters.add(waiter)
             try:
-                self._wait(waiter, timeout_s, _READ_SIZE)
+                self._wait(waiter, timeout_s, leads, is_brief=False)
             finally:
                 with self._lock:
                     mailbox.waiters.discard(waiter)
@@ -226,46 +173,66 @@ class Link:
 
     # -- waiting ------------------------------------------------------------------------------
 
-    def _wait(self, waiter: _Waiter, timeout_s: float | None, read_size: int) -> None:
-        leads = False
-        left_s = timeout_s
-        deadline = monotonic() + (timeout_s or 0.0)
-        progress = waiter.progress()
+    def _wait(
+        self, waiter: Waiter, timeout_s: float | None, leads: bool, is_brief: bool = True
+    ) -> None:
+        """Until nothing is left to come.
+
+        Args:
+            leads: whether the lead was taken for this waiter.
+            is_brief: whether what is waited for should be there at once.
+        """
         try:
-            while True:
-                with self._lock:
-                    if waiter.done():
-                        return
-                    self._check()
-                    self._waiters[waiter] = None
-                    if not self._led:
-                        self._led = leads = True
+            if leads and is_brief and waiter.left == 1:
+                self._look(waiter)
+            left, left_s = waiter.left, timeout_s
+            deadline = monotonic() + (timeout_s or 0.0)
+            while waiter.left:
+                if not leads:
+                    with self._lock:
+                        if not waiter.left:
+                            return
+                        leads = self._take_lead()
+                        self._waiters[waiter] = None
+                        waiter.set_alarm()
                 if leads:
-                    self._lead(left_s, read_size)
+                    self._lead(left_s, waiter.left >= _BULK)
                 else:
                     waiter.sleep(left_s)
-                if timeout_s is None or waiter.done():
-                    continue
-                left_s = deadline - monotonic()
-                if left_s <= 0:
-                    if progress == waiter.progress():
-                        raise Timeout(errno.ETIMEDOUT, f"nothing came within {timeout_s:g} s")
-                    progress = waiter.progress()
-                    left_s = timeout_s
-                    deadline = monotonic() + timeout_s
+                if waiter.left and self._error is not None:
+                    self._check()
+                if waiter.left and timeout_s is not None:
+                    left_s = deadline - monotonic()
+                    if left_s <= 0:
+                        if waiter.left == left:
+                            raise Timeout(errno.ETIMEDOUT, f"nothing came within {timeout_s:g} s")
+                        left, left_s = waiter.left, timeout_s
+                        deadline = monotonic() + timeout_s
         finally:
             with self._lock:
-                self._waiters.pop(waiter, None)
-                if leads:
-                    self._led = False
-                    if self._error is not None:
-                        self._release()
-                if self._waiters and not self._led:
-                    next(iter(self._waiters)).wake()
+                self._leave(waiter, leads)
 
-    def _lead(self, timeout_s: float | None, read_size: int) -> None:
+    def _look(self, waiter: Waiter) -> None:
+        """Wait for what is there at once, without sleeping."""
+        start = now = monotonic()
+        while self._look_again_at < now:
+            os.sched_yield()
+            with self._lock:
+                if self._error is not None:
+                    return
+                self._receive(_READ_SIZE)
+            if not waiter.left:
+                return
+            now = monotonic()
+            if now > start + _LOOK_S:
+                # The store is slow, or others need this processor.
+                self._look_again_at = now + _DO_NOT_LOOK_S
+
+    def _lead(self, timeout_s: float | None, is_bulk: bool) -> None:
         """Wait until the stream has something, and take it."""
         ready = self._poll.poll(None if timeout_s is None else timeout_s * 1000)
+        if is_bulk and ready:
+            sleep(_GATHER_S)
         with self._lock:
             if self._error is not None:
                 return
@@ -273,7 +240,7 @@ class Link:
                 if fd == self._wake_fd:
                     os.eventfd_read(fd)
                 else:
-                    self._receive(read_size)
+                    self._receive(_BULK_READ_SIZE if is_bulk else _READ_SIZE)
             if self._outgoing and self._error is None:
                 self._flush()
 
@@ -284,6 +251,24 @@ class Link:
             # One of its own for each thread: raising writes the traceback into it.
             raise type(self._error)(*self._error.args)
 
+    def _take_lead(self) -> bool:
+        """Whether a thread that is about to wait leads from now on."""
+        self._check()
+        leads = not self._is_led
+        self._is_led = True
+        return leads
+
+    def _leave(self, waiter: Waiter, leads: bool) -> None:
+        """A thread does not wait any more; another leads, if it led."""
+        if leads:
+            self._is_led = False
+            if self._error is not None:
+                self._release()
+        if self._waiters:
+            self._waiters.pop(waiter, None)
+            if not self._is_led and self._waiters:
+                next(iter(self._waiters)).wake()
+
     def _fail(self, error: errors.ConnectionError) -> None:
         """Let nobody wait any more; the first reason is the one that counts."""
         if self._error is not None:
@@ -291,7 +276,7 @@ class Link:
         self._error = error
         for waiter in self._waiters:
             waiter.wake()
-        if self._led:
+        if self._is_led:
             # A descriptor that is being polled is closed by the one who polls it.
             os.eventfd_write(self._wake_fd, 1)
         else:
@@ -304,28 +289,28 @@ class Link:
 
     def _queue(self, packets: list[bytes]) -> None:
         """Send, or leave to the leader to send, in order."""
-        pieces = packets if self._stream.one_packet_a_write else [b"".join(packets)]
-        self._outgoing.extend(memoryview(piece) for piece in pieces if piece)
+        self._outgoing += packets if self._stream.one_packet_a_write else (b"".join(packets),)
         self._flush()
-        if self._outgoing and self._led and self._error is None:
+        if self._outgoing and self._is_led and self._error is None:
             os.eventfd_write(self._wake_fd, 1)
 
     def _flush(self) -> None:
+        outgoing = self._outgoing
         try:
-            while self._outgoing:
-                piece = self._outgoing[0]
-                sent = self._stream.send(piece)
-                if sent == len(piece):
-                    self._outgoing.popleft()
+            while outgoing:
+                sent = self._stream.send(outgoing[0])
+                if sent < len(outgoing[0]):
+                    outgoing[0] = memoryview(outgoing[0])[sent:]
                 else:
-                    self._outgoing[0] = piece[sent:]
+                    outgoing.popleft()
         except BlockingIOError:
             pass
         except BaseException as error:
             self._broken(error)
-        polled = select.POLLIN | select.POLLOUT if self._outgoing else select.POLLIN
-        if polled != self._polled and self._error is None:
-            self._polled = polled
+            return
+        if self._polls_output != bool(outgoing):
+            self._polls_output = bool(outgoing)
+            polled = select.POLLIN | select.POLLOUT if outgoing else select.POLLIN
             self._poll.modify(self._stream.fileno(), polled)
 
     def _receive(self, size: int) -> None:
@@ -335,8 +320,8 @@ class Link:
                 raise ConnectionResetError(errno.ECONNRESET, "the store closed the connection")
             for item in self._conversation.receive(data):
                 if isinstance(item, Reply):
-                    call, index = item.tag
-                    call.settle(index, item.result)
+                    waiter, index = item.tag
+                    waiter.settle(index, item.result)
                 else:
                     self._deliver(item)
         except BlockingIOError:
@@ -350,7 +335,8 @@ class Link:
                 os.eventfd_write(mailbox.signal_fd, 1)
             mailbox.events.append(event)
             for waiter in mailbox.waiters:
-                waiter.wake()
+                if waiter.left:
+                    waiter.settle(0, event)
 
     def _broken(self, error: BaseException) -> None:
         """The stream cannot be gone on with: lost, not understood, or left in the middle."""
@@ -365,11 +351,10 @@ class Link:
     def disown(self) -> None:
         """In a forked child: let go of what belongs to the parent."""
         self._lock = threading.Lock()
-        if self._error is None:
-            self._error = errors.ConnectionError(
-                errno.ENOTCONN, "a connection is not shared with a forked child; connect anew"
-            )
-        self._led = False
+        self._error = errors.ConnectionError(
+            errno.ENOTCONN, "a connection is not shared with a forked child; connect anew"
+        )
+        self._is_led = False
         self._release()
 
 

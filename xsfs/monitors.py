@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from xsfs import errors
 from xsfs.errors import StoreError, XenStoreError
-from xsfs.link import Mailbox
 from xsfs.protocol import paths, requests
+from xsfs.waiters import Mailbox
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

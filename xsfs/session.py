@@ -78,6 +78,7 @@ class Session:
         self._tree = Tree(self._client, self._table, options, want_perms=options.events == "full")
         self._courier = Courier(self._table, options)
         self._follower = Follower(self._tree, self._courier)
+        self._tree.turned = self._courier.turned
         self._client.on_reconnect = self._follower.reconnected
         self._operations = Operations(
             self._tree,

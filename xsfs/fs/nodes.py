@@ -117,6 +117,7 @@ class Node:
         "changed",
         "children",
         "directory",
+        "draft_size",
         "faces",
         "fetched",
         "fetched_s",
@@ -129,7 +130,9 @@ class Node:
         "perms",
         "told",
         "value",
+        "valueless",
         "view",
+        "written",
     )
 
     def __init__(self, view: View, parent: Node | None, name: bytes) -> None:
@@ -144,6 +147,12 @@ class Node:
         self.alive = True
         # Created through the mount, and not stored yet.
         self.pending = False
+        # How often its value was stored through the mount.
+        self.written = 0
+        # The size in bytes that its text has for whoever truncated it, while not stored.
+        self.draft_size: int | None = None
+        # Its `.value` was unlinked, and nothing was written since.
+        self.valueless = False
         self.value: bytes | None = None
         self.perms: bytes | None = None
         # Kept where listings may come from memory (cache=watch).
@@ -216,10 +225,12 @@ class Node:
 
     def subtree(self) -> Iterator[Node]:
         """The known nodes from here on down, children before parents."""
-        if self.children:
-            for child in list(self.children.values()):
-                yield from child.subtree()
-        yield self
+        # No recursion: a guest may nest deeper than Python's stack is.
+        nodes = [self]
+        for node in nodes:
+            if node.children:
+                nodes += node.children.values()
+        return reversed(nodes)
 
 
 class Inode:

@@ -43,6 +43,10 @@ _WINDOW = 32
 # A poke that meets a name the kernel still holds is tried again, after an invalidation.
 _ATTEMPTS = 3
 
+# How long a request waits for the kernel to drop an entry, in seconds: another request about
+# the same directory may be under way.
+_PATIENCE_S = 1.0
+
 # How long to wait before a helper that died is replaced, in seconds.
 _RESTART_S = 0.2
 
@@ -121,6 +125,20 @@ class Courier:
             if inode.lookups and inode.ino not in self._queued_stale:
                 self._queued_stale.add(inode.ino)
                 self._stale.put((inode.ino, b"", 0))
+
+    async def turned(self, node: Node) -> None:
+        """Have the kernel drop the entry of a file that is a directory by now; done on return.
+
+        Only for a request that is not about that entry's directory: the kernel holds a lock
+        on the directory until such a request is answered.
+        """
+        parent = node.parent.face(Face.DIRECTORY) if node.parent is not None else None
+        if parent is None or not parent.lookups or node.face(Face.FILE) is None:
+            return
+        with trio.move_on_after(_PATIENCE_S), suppress(OSError):
+            await trio.to_thread.run_sync(
+                pyfuse3.invalidate_entry, parent.ino, node.name, abandon_on_cancel=True
+            )
 
     def invalidate_all(self) -> None:
         """Have the kernel ask again for everything."""

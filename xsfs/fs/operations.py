@@ -175,7 +175,7 @@ class Operations(pyfuse3.Operations):
 
     @answering
     async def releasedir(self, fh: int) -> None:
-        del self._directories[fh]
+        self._entries.close(self._directories.pop(fh))
 
     @answering
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
@@ -216,10 +216,15 @@ class Operations(pyfuse3.Operations):
         self._require_writable()
         parent = self._directory(parent_inode)
         exclusive = bool(flags & os.O_EXCL)
-        node, new = await self._changes.create(parent.node, name, exclusive=exclusive)
-        inode = self._table.inode(node, Face.FILE)
-        handle = ValueHandle(self._tree, self._changes, node, flags, exclusive=exclusive and new)
-        await handle.open(truncate=bool(flags & os.O_TRUNC))
+        inode, new = await self._changes.create(parent.node, name, exclusive=exclusive)
+        handle = ValueHandle(
+            self._tree, self._changes, inode.node, flags, exclusive=exclusive and new
+        )
+        try:
+            await handle.open(truncate=bool(flags & os.O_TRUNC))
+        except BaseException:
+            self._table.discard(inode)
+            raise
         return self._keep(handle), self._attributes.learnt(inode)
 
     @answering
@@ -289,7 +294,7 @@ class Operations(pyfuse3.Operations):
         self._require_writable()
         parent = self._directory(parent_inode)
         if name == filenames.VALUE:
-            await self._changes.write(parent.node, b"")
+            await self._changes.empty(parent.node)
             return
         self._require_node(parent, name)
         await self._changes.unlink(parent.node, name)
@@ -349,7 +354,7 @@ class Operations(pyfuse3.Operations):
         node = self._with_xattrs(inode)
         if node is not None and name == _PATH:
             return node.path
-        if node is not None and name == _PERMS:
+        if node is not None and name == _PERMS and not node.pending:
             perms = await self._tree.client.get_perms(node.path, node.view.tx_id)
             return b",".join(perms)
         raise FSError(pyfuse3.ENOATTR)

@@ -22,7 +22,7 @@ from xsfs.protocol import paths, requests
 from xsfs.protocol.packet import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from xsfs.aio import Client
     from xsfs.fs.nodes import Inode, Node, NodeTable, View
@@ -51,6 +51,10 @@ class FSError(Exception):
         self.errno = number
 
 
+async def _ignore(node: Node) -> None:
+    """Nobody is there to be told."""
+
+
 class State(NamedTuple):
     """A node as the store has it: permissions joined as on the wire, b"" when not asked for."""
 
@@ -76,6 +80,8 @@ class Tree:
         self.started_ns = time.time_ns()
         # Told of a node that turned out to be gone, or another, with no event yet.
         self.suspect: Callable[[Node], None] = lambda node: None
+        # Told of a file that became a directory by what we did; returns when that is visible.
+        self.turned: Callable[[Node], Awaitable[None]] = _ignore
         self._want_perms = want_perms
         self._warned: set[bytes] = set()
 
@@ -130,7 +136,11 @@ class Tree:
         )
 
     async def refresh(self, parent: Node, names: Iterable[bytes]) -> dict[bytes, Node]:
-        """Ask the store for the children of these names; those that exist, by name."""
+        """Ask the store for the children of these names; those that exist, by name.
+
+        Raises:
+            FSError: ESTALE when another node is where the parent was: look that up again.
+        """
         wanted = list(names)
         view = parent.view
         stamp = view.clock
@@ -139,8 +149,10 @@ class Tree:
         found = {}
         for name, state in zip(wanted, states, strict=True):
             if isinstance(state, State):
-                if parent.alive:
-                    found[name] = self.observe(self.table.child(parent, name), state, stamp)
+                if not parent.alive:
+                    # Another node has the parent's place by now.
+                    raise FSError(errno.ESTALE)
+                found[name] = self.observe(self.table.child(parent, name), state, stamp)
                 continue
             if not isinstance(state, NotFound):
                 raise state
@@ -175,6 +187,8 @@ class Tree:
     def observe(self, node: Node, state: State, stamp: int) -> Node:
         """Remember a node's state, asked for when the view's clock stood at `stamp`."""
         node.value, node.perms = state.value, state.perms
+        node.pending = False
+        node.valueless = node.valueless and not state.value
         node.fetched, node.fetched_s = stamp, trio.current_time()
         if state.names and not node.directory:
             node.directory = True
@@ -201,7 +215,7 @@ class Tree:
         """The child of that name.
 
         Raises:
-            FSError: ENOENT.
+            FSError: ENOENT; ESTALE as in `refresh`.
             StoreError: what the store said.
         """
         if not filenames.is_node_name(name):
@@ -249,6 +263,7 @@ class Tree:
         for in the same breath: a listing with attributes takes one round trip.
 
         Raises:
+            FSError: ESTALE when another node is where this one was: look that up again.
             StoreError: what the store said.
         """
         if node.listing is not None and node.below <= node.fetched and self.is_fresh(node):
@@ -269,6 +284,8 @@ class Tree:
         if isinstance(listing, StoreError):
             self.suspect(node)
             raise listing
+        if not node.alive:
+            raise FSError(errno.ESTALE)
         states = await self._states(view, wanted, replies)
         if len(states) > len(stale):
             self._remember(node, states.pop(0), stamp)

@@ -13,16 +13,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from xsfs.errors import StoreError, UnexpectedPacket
-from xsfs.protocol.packet import Op, Splitter, pack
+from xsfs.protocol.packet import Op, Splitter, broken_off, pack
+
+_WATCH_EVENT = 15
+_ERROR = 16
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable
 
     from xsfs.protocol.requests import Request
 
 Tag = TypeVar("Tag")
 
-_ID_MASK = 0xFFFFFFFF
+_ID_MAX = 0xFFFFFFFF
+
+# Looking up an enum's member takes as long as half of a packet's parsing.
+_WATCH_EVENT = Op.WATCH_EVENT.value
+_ERROR = Op.ERROR.value
 
 
 class Event(NamedTuple):
@@ -66,36 +73,42 @@ class Conversation(Generic[Tag]):
         """
         req_id = self._next_id
         data = pack(request.op, req_id, tx_id, request.payload)
-        # Events carry id 0, so no request does; an id still in flight is never given twice.
-        self._next_id = (req_id & _ID_MASK) + 1 if req_id < _ID_MASK else 1
-        while self._next_id in self._in_flight:
-            self._next_id = self._next_id + 1 if self._next_id < _ID_MASK else 1
         self._in_flight[req_id] = (request, tag)
+        # Events carry id 0, so no request does; an id still in flight is never given twice.
+        self._next_id += 1
+        while self._next_id > _ID_MAX or self._next_id in self._in_flight:
+            self._next_id = self._next_id % _ID_MAX + 1
         return data
 
-    def receive(self, data: bytes) -> Iterator[Reply[Tag] | Event]:
-        """What `data` completes, in the order of the stream.
+    def receive(self, data: bytes) -> Iterable[Reply[Tag] | Event]:
+        """What `data` completes, in the order of the stream; to be iterated over at once.
 
         Raises:
             UnexpectedPacket: the peer broke the protocol: an id that is not in flight, a
-                type that does not answer the request, a payload that cannot be read.
+                type that does not answer the request, a payload that cannot be read; raised
+                by the iteration, after what came before it.
         """
-        for op, req_id, _, payload in self._splitter.feed(data):
-            if op == Op.WATCH_EVENT:
-                yield _event(payload)
-                continue
-            entry = self._in_flight.get(req_id)
-            if entry is None:
-                raise UnexpectedPacket(f"reply of type {op} to request {req_id}, not in flight")
-            request, tag = entry
-            if op == request.op:
-                result = request.decode(payload)
-            elif op == Op.ERROR:
-                result = StoreError.of(payload.removesuffix(b"\0"))
-            else:
-                raise UnexpectedPacket(f"reply of type {op} to a request of type {request.op}")
-            del self._in_flight[req_id]
-            yield Reply(tag, result)
+        items: list[Reply[Tag] | Event] = []
+        try:
+            for op, req_id, _, payload in self._splitter.feed(data):
+                if op == _WATCH_EVENT:
+                    items.append(_event(payload))
+                    continue
+                entry = self._in_flight.get(req_id)
+                if entry is None:
+                    raise UnexpectedPacket(f"reply of type {op} to request {req_id}, not in flight")
+                request, tag = entry
+                if op == request.op:
+                    result = request.decode(payload)
+                elif op == _ERROR:
+                    result = StoreError.of(payload.removesuffix(b"\0"))
+                else:
+                    raise UnexpectedPacket(f"type {op} to a request of type {request.op}")
+                del self._in_flight[req_id]
+                items.append(Reply(tag, result))
+        except UnexpectedPacket as error:
+            return broken_off(items, error)
+        return items
 
     def abandon(self) -> list[Tag]:
         """The tags of all requests in flight, which will not be answered any more."""

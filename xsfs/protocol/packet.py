@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import struct
 from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from xsfs.errors import InvalidPayload, UnexpectedPacket
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+T = TypeVar("T")
 
 # Type, request id, transaction id, payload length; in the host's byte order (xs_wire.h).
 HEADER = struct.Struct("=IIII")
@@ -59,13 +61,8 @@ class Op(IntEnum):
     SET_QUOTA = 26
 
 
-class Packet(NamedTuple):
-    """One message, either way. `op` is a plain number: a peer may send any."""
-
-    op: int
-    req_id: int
-    tx_id: int
-    payload: bytes
+# Type, request id, transaction id, payload. Any type: a peer may send what it likes.
+Packet: TypeAlias = "tuple[int, int, int, bytes]"
 
 
 def pack(op: int, req_id: int, tx_id: int, payload: bytes) -> bytes:
@@ -93,33 +90,41 @@ class Splitter:
         self._pieces: list[bytes] = []
         self._missing = 0
 
-    def feed(self, data: bytes) -> Iterator[Packet]:
-        """The packets that `data` completes, in order.
+    def feed(self, data: bytes) -> Iterable[Packet]:
+        """The packets that `data` completes, in order; to be iterated over at once.
 
         Raises:
-            UnexpectedPacket: a header announces more than the limit. The packets before it
-                have been yielded; the stream is of no use any more.
+            UnexpectedPacket: a header announces more than the limit; raised by the iteration
+                after the packets before it. The stream is of no use any more.
         """
         if self._pieces:
             self._pieces.append(data)
             self._missing -= len(data)
             if self._missing > 0:
-                return
+                return ()
             data = b"".join(self._pieces)
+            self._pieces = []
+        packets: list[Packet] = []
         start, end = 0, len(data)
         missing = HEADER.size
-        try:
-            while end - start >= HEADER.size:
-                op, req_id, tx_id, length = HEADER.unpack_from(data, start)
-                if length > self._limit:
-                    raise UnexpectedPacket(f"payload of {length} bytes announced")
-                missing = HEADER.size + length
-                if end - start < missing:
-                    break
-                packet = Packet(op, req_id, tx_id, data[start + HEADER.size : start + missing])
-                start += missing
-                missing = HEADER.size
-                yield packet
-        finally:
-            self._pieces = [data[start:]] if start < end else []
+        while end - start >= HEADER.size:
+            op, req_id, tx_id, length = HEADER.unpack_from(data, start)
+            body = start + HEADER.size
+            if length > self._limit:
+                return broken_off(packets, UnexpectedPacket(f"{length} bytes announced"))
+            missing = HEADER.size + length
+            if end - start < missing:
+                break
+            start = body + length
+            packets.append((op, req_id, tx_id, data[body:start]))
+            missing = HEADER.size
+        if start < end:
+            self._pieces = [data[start:]]
             self._missing = missing - (end - start)
+        return packets
+
+
+def broken_off(items: list[T], error: UnexpectedPacket) -> Iterator[T]:
+    """What came before an error, and then the error."""
+    yield from items
+    raise error

@@ -8,6 +8,7 @@ Source: xenstore.txt, "XenStore paths"; xs_wire.h.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from xsfs.errors import InvalidPath
@@ -34,6 +35,8 @@ def fits(path: bytes) -> bool:
     return len(path) <= (ABSOLUTE_MAX if path.startswith(b"/") else RELATIVE_MAX)
 
 
+# Whoever asks for a node asks again.
+@lru_cache(4096)
 def check(path: bytes) -> bytes:
     """`path` itself, when it is a valid absolute, relative or special (`@...`) path.
 

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 T_co = TypeVar("T_co", covariant=True)
 
 
+# The busiest, looked up once: it takes a while to reach an enum's member.
+_DIRECTORY = Op.DIRECTORY.value
+_READ = Op.READ.value
+_WRITE = Op.WRITE.value
+
+
 class Request(NamedTuple, Generic[T_co]):
     """What to send, and how to read the payload of a reply that is not an error."""
 
@@ -94,7 +100,7 @@ def raw(op: int, payload: bytes) -> Request[bytes]:
 
 def directory(path: bytes) -> Request[list[bytes]]:
     """The names of the children. E2BIG from C xenstored beyond 4096 bytes: see `part`."""
-    return Request(Op.DIRECTORY, paths.check(path) + b"\0", _strings)
+    return Request(_DIRECTORY, paths.check(path) + b"\0", _strings)
 
 
 def part(path: bytes, offset: int) -> Request[Part]:
@@ -104,12 +110,12 @@ def part(path: bytes, offset: int) -> Request[Part]:
 
 def read(path: bytes) -> Request[bytes]:
     """The value, to the byte."""
-    return Request(Op.READ, paths.check(path) + b"\0", _same)
+    return Request(_READ, paths.check(path) + b"\0", _same)
 
 
 def write(path: bytes, value: bytes) -> Request[None]:
     """Set the value; creates the node, and its parents."""
-    return Request(Op.WRITE, paths.check(path) + b"\0" + value, _nothing)
+    return Request(_WRITE, paths.check(path) + b"\0" + value, _nothing)
 
 
 def mkdir(path: bytes) -> Request[None]:

@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Those for whom a link reads: threads that wait, and mailboxes that keep events.
+
+Plain state: what is said here is used under the link's lock, but for `Waiter.sleep`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from xsfs.protocol.connection import Event
+
+
+class Waiter:
+    """A thread that waits until so many things have come, or for its turn to lead."""
+
+    __slots__ = ("_alarm", "_is_rung", "left", "results")
+
+    def __init__(self, size: int) -> None:
+        self.results: list[object] = [None] * size
+        # How many are still to come.
+        self.left = size
+        self._is_rung = False
+        # Most waiters lead at once and never sleep.
+        self._alarm: threading.Lock | None = None
+
+    def settle(self, index: int, result: object) -> None:
+        """One thing has come."""
+        self.results[index] = result
+        self.left -= 1
+        if not self.left:
+            self.wake()
+
+    def set_alarm(self) -> None:
+        """Get ready to sleep."""
+        if self._alarm is None:
+            self._alarm = threading.Lock()
+            self._alarm.acquire()
+
+    def wake(self) -> None:
+        """Let `sleep` return."""
+        if self._alarm is not None and not self._is_rung:
+            self._is_rung = True
+            self._alarm.release()
+
+    def sleep(self, timeout_s: float | None) -> None:
+        """Until woken, or for `timeout_s` seconds; may return for no reason."""
+        assert self._alarm is not None
+        if self._alarm.acquire(timeout=-1 if timeout_s is None else timeout_s):
+            self._is_rung = False
+
+
+class Mailbox:
+    """Where the events of some watches arrive, in the order of the stream."""
+
+    __slots__ = ("events", "signal_fd", "waiters")
+
+    def __init__(self) -> None:
+        self.events: deque[Event] = deque()
+        # Each waits for one thing: that there are events.
+        self.waiters: set[Waiter] = set()
+        # An eventfd, readable while there are events; -1 while nobody wants to poll.
+        self.signal_fd = -1
