@@ -120,10 +120,19 @@ class Steps:
 
         with self.expect(node, path, exists=True, value=value):
             if exclusive:
-                await self.transaction(node, create)
+                await self._create(node, create)
             else:
                 await self.client.call(requests.write(path, value), node.view.tx_id)
         await self.stored(node, value)
+
+    async def _create(self, node: Node, create: Callable[[int], Awaitable[None]]) -> None:
+        try:
+            await self.transaction(node, create)
+        except FSError as error:
+            if error.errno == errno.EEXIST:
+                # It is there, though not by us: nothing is left to be stored.
+                node.pending = False
+            raise
 
     # -- in the node table --------------------------------------------------------------------
 

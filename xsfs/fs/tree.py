@@ -51,6 +51,11 @@ class FSError(Exception):
         self.errno = number
 
 
+def _longest_name(node: Node) -> int:
+    """How long a child's name may be to be listed, and asked for."""
+    return min(filenames.NAME_MAX, paths.ABSOLUTE_MAX - len(node.path) - 1)
+
+
 async def _ignore(node: Node) -> None:
     """Nobody is there to be told."""
 
@@ -189,9 +194,14 @@ class Tree:
         node.value, node.perms = state.value, state.perms
         node.pending = False
         node.valueless = node.valueless and not state.value
+        parent = node.parent
+        if node.fetched < 0 and parent is not None and parent.below > stamp:
+            # An event that came meanwhile may have been about it, and did not find it here.
+            stamp = -1
         node.fetched, node.fetched_s = stamp, trio.current_time()
         if state.names and not node.directory:
             node.directory = True
+            self.suspect(node)
         if node.told is None:
             self.tell(node, state)
         return node
@@ -272,10 +282,10 @@ class Tree:
         wanted = [] if self.is_fresh(node) else [path]
         stale = self.stale(node, itertools.islice(node.names or (), _GUESSES))
         wanted += [paths.join(path, name) for name in stale]
-        batch: list[Request[object]] = [requests.directory(path)]
+        batch: list[Request[object]] = [requests.directory(path), requests.read(path)]
         for other in wanted:
             batch += self._state_requests(other)
-        listing, *replies = await self.client.batch(batch, view.tx_id)
+        listing, value, *replies = await self.client.batch(batch, view.tx_id)
         if isinstance(listing, TooBig):
             listing = await self.client.list(path, view.tx_id)
         if isinstance(listing, NotFound) and node.parent is None:
@@ -291,6 +301,9 @@ class Tree:
             self._remember(node, states.pop(0), stamp)
         found = [self._child(node, *each, stamp) for each in zip(stale, states, strict=True)]
         await self._read_ahead(found)
+        if not isinstance(value, StoreError):
+            # Whether `.value` is listed.
+            node.value = cast("bytes", value)
         names = self._listed(node, cast("list[bytes]", listing))
         node.listing = names if self.options.cache == "watch" else None
         return names
@@ -329,15 +342,18 @@ class Tree:
     def stale(self, node: Node, names: Iterable[bytes]) -> list[bytes]:
         """Those children's names of which it is not known what stands in the store."""
         children = node.children or {}
+        longest = _longest_name(node)
         return [
             name
             for name in names
-            if filenames.is_node_name(name)
+            if len(name) <= longest
+            and filenames.is_node_name(name)
             and ((child := children.get(name)) is None or not self.is_fresh(child))
         ]
 
     def _listed(self, node: Node, names: list[bytes]) -> list[bytes]:
-        listed = [name for name in names if len(name) <= filenames.NAME_MAX]
+        longest = _longest_name(node)
+        listed = [name for name in names if len(name) <= longest]
         if len(listed) < len(names):
             for name in set(names).difference(listed):
                 self._warn(node, name)
