@@ -31,7 +31,7 @@ from xsfs.protocol import requests
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROUNDS = int(__import__("os").environ.get("R", "5"))
+ROUNDS = 5
 DOMAINS = 500
 LEAVES = 20
 VALUES = 10_000
@@ -89,6 +89,11 @@ def write_some(path: str) -> None:
     for at in range(WRITES):
         os.pwrite(fd, b"%04d\n" % at, 0)
     os.close(fd)
+
+
+def write_to_store(client: xsfs.Client, path: bytes) -> None:
+    for _ in range(WRITES):
+        client.write(path, b"1")
 
 
 def find(top: Path) -> None:
@@ -158,6 +163,8 @@ class Bench:
             self.time("find, watch, warm", lambda: find(watch))
             self.time("read, floor, keep", lambda: read_all(self.paths(keep)))
             self.time("read, watch", lambda: read_all(self.paths(watch)))
+            for top in (self.tmpfs, strict, watch):
+                stat_all(self.paths(top))
             self.time("stat, tmpfs", lambda: stat_all(self.paths(self.tmpfs)))
             self.time("stat, strict", lambda: stat_all(self.paths(strict)))
             self.time("stat, watch", lambda: stat_all(self.paths(watch)))
@@ -165,7 +172,7 @@ class Bench:
             self.time("write, strict", lambda: write_some(self.paths(strict)[0]))
             with xsfs.Client(self.daemon.socket) as client:
                 path = b"/" + os.fsencode(self.leaves[0])
-                self.time("write, store", lambda: [client.write(path, b"1") for _ in range(WRITES)])
+                self.time("write, store", lambda: write_to_store(client, path))
         with ExitStack() as stack:
             cold = self.start(stack, "cache=strict")
             self.time("grep, strict, cold", lambda: grep(cold))
@@ -175,7 +182,7 @@ class Bench:
         """xenstore-list and xenstore-read, TOOL_CALLS nodes of them."""
         script = "for p; do xenstore-list $p; xenstore-read $p; done >/dev/null"
         paths = [f"/{leaf}" for leaf in self.leaves[:TOOL_CALLS]]
-        tools = Path(self.daemon.tool_command("xenstore-read")[0]).parent
+        tools = Path(os.fsdecode(self.daemon.tool_command("xenstore-read")[0])).parent
         env = self.daemon.tool_env() | {"PATH": f"{tools}:{os.environ['PATH']}"}
         subprocess.run(["sh", "-c", script, "sh", *paths], env=env, check=True)
 
@@ -189,7 +196,10 @@ class Bench:
         took = {name: median(times) for name, times in self.times.items()}
         for name, seconds in sorted(took.items()):
             print(f"{name:<24}{seconds * 1000:12.1f} ms")
-        ratio = lambda a, *b: took[a] / sum(took[x] for x in b)  # noqa: E731
+
+        def ratio(ours: str, other: str) -> float:
+            return took[ours] / took[other]
+
         tools = took["tools"] / TOOL_CALLS * self.nodes
         write = took["write, floor"] * 1.5 + took["write, store"]
         values = f"open+read+close of {VALUES} values"

@@ -4,17 +4,24 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.mount.mounting import Mounted
+from tests.mount.outside import Outside, Tap
+from tests.xen.link import Link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from tests.xen.daemons import Daemon
+
+_numbers = itertools.count(1)
 
 
 @pytest.fixture
@@ -22,3 +29,52 @@ def mount(fuse: None, daemon: Daemon) -> Iterator[Path]:
     """The mountpoint of a fresh daemon's store, for one test."""
     with Mounted(daemon.socket) as mounted:
         yield mounted.path
+
+
+@dataclass
+class Here:
+    """A directory of a test's own, seen from the mount and from outside."""
+
+    path: Path
+    node: bytes
+    mounted: Mounted
+    store: Outside
+    tap: Tap
+    daemon: Daemon
+
+    def at(self, name: bytes) -> bytes:
+        """The store path of what is called `name` here."""
+        return self.node + b"/" + name
+
+    def forgets(self) -> bool:
+        """Have the kernel forget all it can; whether xsfs then holds no inode."""
+        return self.mounted.forgets_everything()
+
+
+@pytest.fixture(scope="module")
+def tapped(fuse: None, shared_daemon: Daemon) -> Iterator[tuple[Mounted, Tap]]:
+    """A mount for all tests of a module, and what is heard on its way to the daemon."""
+    tap = Tap()
+    with (
+        TemporaryDirectory(prefix="xsfs-") as folder,
+        Link(Path(folder) / "link", shared_daemon.socket, tap) as link,
+        Mounted(link.socket) as mounted,
+    ):
+        yield mounted, tap
+
+
+@pytest.fixture
+def here(shared_daemon: Daemon, tapped: tuple[Mounted, Tap]) -> Iterator[Here]:
+    """An empty directory for one test; at its end, xsfs must have forgotten all inodes."""
+    mounted, tap = tapped
+    name = f"t{next(_numbers)}"
+    store = Outside(shared_daemon)
+    node = b"/" + name.encode()
+    path = mounted.path / name
+    path.mkdir()
+    tap.start()
+    yield Here(path, node, mounted, store, tap, shared_daemon)
+    tap.start()
+    store.rm(node)
+    store.close()
+    assert mounted.forgets_everything()

@@ -8,6 +8,8 @@ nobody polls. What it logs at WARNING or above fails the test, unless the test t
 
 from __future__ import annotations
 
+import ctypes
+import json
 import os
 import select
 import signal
@@ -15,11 +17,16 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_libc = ctypes.CDLL(None, use_errno=True)
+# linux/mount.h
+_MS_REMOUNT = 32
 
 XSFS = (sys.executable, "-m", "xsfs")
 
@@ -98,6 +105,25 @@ class Mounted:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         return self.wait()
+
+    def stats(self) -> dict[str, int]:
+        """What the daemon counts."""
+        counts: dict[str, int] = json.loads((self.path / ".xsfs/stats").read_bytes())
+        return counts
+
+    def forgets_everything(self, timeout_s: float = 10.0) -> bool:
+        """Have the kernel drop what nobody uses; whether the daemon then holds no inodes but
+        the root's and those of the statistics that tell it.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while time.monotonic() < deadline_s:
+            # A remount is what drops the cached entries of one file system; it changes no flag
+            # when it names none (fs/super.c, reconfigure_super).
+            if _libc.mount(None, os.fsencode(self.path), None, _MS_REMOUNT, None):
+                raise OSError(ctypes.get_errno(), "mount")
+            if self.stats()["inodes"] <= 3:
+                return True
+        return False
 
     def __enter__(self) -> Self:
         return self.start()

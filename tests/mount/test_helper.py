@@ -169,7 +169,9 @@ def test_a_crash_is_healed_by_the_next_mount(machine: Machine, store: Daemon) ->
     machine.check(*mount)
     (daemon,) = machine.daemons()
     os.kill(daemon, signal.SIGKILL)
-    assert "not connected" in machine.run("ls", machine.mountpoint).stderr
+    # ENOTCONN; ECONNABORTED while the kernel is yet about it.
+    reason = machine.run("ls", machine.mountpoint).stderr
+    assert "not connected" in reason or "connection abort" in reason
     machine.check(*mount)
     assert name(machine) == "Ziggy\n"
     assert len(machine.mounts()) == 1

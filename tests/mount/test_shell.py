@@ -4,22 +4,14 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
+
+from tests.mount.shell import sh
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.xen.daemons import Daemon
-
-
-def sh(command: str, cwd: Path) -> str:
-    """A shell command's output; it must succeed."""
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=cwd, capture_output=True, text=True, timeout=20, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def test_cat_shows_a_value_as_a_line(daemon: Daemon, mount: Path) -> None:

@@ -35,15 +35,15 @@ class Client:
         """The payload of the reply, which may be an error; events so far are left out."""
         self.store.handle(self.connection, op, 1, tx_id, payload)
         packets = list(self._splitter.feed(self.connection.take()))
-        replies = [packet for packet in packets if packet.op != Op.WATCH_EVENT]
-        assert len(replies) == 1
-        assert replies[0].op in (op, Op.ERROR)
-        assert replies[0][1:3] == (1, tx_id)
-        return replies[0].payload
+        (reply,) = (packet for packet in packets if packet[0] != Op.WATCH_EVENT)
+        kind, req_id, reply_tx_id, content = reply
+        assert kind in (op, Op.ERROR)
+        assert (req_id, reply_tx_id) == (1, tx_id)
+        return content
 
     def events(self) -> list[bytes]:
         """The payloads of the events that wait."""
-        return [packet.payload for packet in self._splitter.feed(self.connection.take())]
+        return [packet[3] for packet in self._splitter.feed(self.connection.take())]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self
 from tests.xen.wire import HEADER, Op
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 TIMEOUT_S = 5.0
@@ -81,10 +81,15 @@ class Link:
     Args:
         path: where to listen.
         daemon: path of the daemon's socket, connected to anew for each client.
+        on_request: called with each packet for the daemon before it is passed on, from the
+            connection's thread; clients must then send whole packets.
     """
 
-    def __init__(self, path: Path, daemon: Path) -> None:
+    def __init__(
+        self, path: Path, daemon: Path, on_request: Callable[[bytes], None] | None = None
+    ) -> None:
         self.socket = path
+        self._on_request = on_request
         self._daemon = daemon
         self._state = threading.Condition()
         self._faults = {way: _Faults() for way in Way}
@@ -230,7 +235,10 @@ class Link:
     def _carry(self, connection: _Connection, way: Way) -> None:
         source = connection.ends[Way.TO_DAEMON if way is Way.TO_CLIENT else Way.TO_CLIENT]
         try:
-            for packet in _packets(source) if way is Way.TO_CLIENT else _chunks(source):
+            whole = way is Way.TO_CLIENT or self._on_request is not None
+            for packet in _packets(source) if whole else _chunks(source):
+                if way is Way.TO_DAEMON and self._on_request is not None:
+                    self._on_request(packet)
                 if way is Way.TO_DAEMON or not self._swallowed(packet):
                     self._pass_on(connection, way, packet)
             connection.ends[way].shutdown(socket.SHUT_WR)

@@ -34,7 +34,9 @@ class Attributes:
         mode = stat.S_IFREG | 0o644
         match face:
             case Face.FILE | Face.VALUE:
-                if node.value:
+                if node.draft_size is not None:
+                    size = node.draft_size
+                elif node.value:
                     size = len(node.value) + (not options.raw)
             case Face.DIRECTORY:
                 mode = stat.S_IFDIR | 0o755
@@ -58,6 +60,9 @@ class Attributes:
             node.mtime_ns or self._tree.started_ns
         )
         plain = face in (Face.FILE, Face.DIRECTORY, Face.VALUE)
+        if face is Face.FILE and node.face(Face.DIRECTORY) is not None:
+            # Somebody has its NAME.d: it may become a directory at any moment.
+            plain = False
         lasting = plain and not node.pending and self._tree.is_fresh(node)
         entry.attr_timeout = entry.entry_timeout = MAX_AGE_S if lasting else 0
         return entry

@@ -11,13 +11,13 @@ import errno
 from typing import TYPE_CHECKING
 
 from xsfs.fs import names as filenames
-from xsfs.fs.nodes import Face
+from xsfs.fs.nodes import Face, Node
 from xsfs.fs.tree import FSError
 
 if TYPE_CHECKING:
     from xsfs.fs.control import Control, Controls
     from xsfs.fs.handles import DirectoryHandle
-    from xsfs.fs.nodes import Inode, Node
+    from xsfs.fs.nodes import Inode
     from xsfs.fs.tree import Tree
 
 # How many entries of a directory are asked for at a time.
@@ -45,14 +45,18 @@ class Entries:
         """
         node = parent.node
         if parent.control is not None:
-            control = parent.control.entries().get(name)
-            if control is None:
+            entry = parent.control.entries().get(name)
+            if entry is None:
                 raise FSError(errno.ENOENT)
-            return self._control_inode(node, control)
+            if isinstance(entry, Node):
+                return self._table.inode(entry, Face.DIRECTORY)
+            return self._control_inode(node, entry)
         if (control := self._controls.find(node, name)) is not None:
             return self._control_inode(node, control)
         if name == filenames.VALUE:
             await self._tree.attributes(parent)
+            if node.valueless:
+                raise FSError(errno.ENOENT)
             return self._table.inode(node, Face.VALUE)
         stem, suffix = filenames.split_suffix(name)
         child = await self._tree.lookup(node, stem)
@@ -96,20 +100,42 @@ class Entries:
             above = node.parent if node.parent is not None else node
             return above.face(Face.DIRECTORY) or inode
         if inode.control is not None or not filenames.is_node_name(name):
-            return await self.find(inode, name)
+            return await self._found(inode, name)
         if (control := self._controls.find(node, name)) is not None:
             return self._control_inode(node, control)
-        if index >= handle.asked:
-            handle.asked = index + _WINDOW
-            wanted = (
-                other
-                for other in handle.names[index : handle.asked]
-                if self._controls.find(node, other) is None
-            )
-            if stale := self._tree.stale(node, wanted):
-                await self._tree.refresh(node, stale)
-        child = node.children.get(name) if node.children else None
-        return None if child is None else self._table.inode(child, child.shown)
+        if index not in handle.window:
+            await self._open_window(handle, index)
+        child = handle.found.get(name)
+        if child is None:
+            return None
+        if node.children and node.children.get(name) is child:
+            return self._table.inode(child, child.shown)
+        # Forgotten since, or another by now.
+        return await self._found(inode, name)
+
+    async def _found(self, parent: Inode, name: bytes) -> Inode | None:
+        try:
+            return await self.find(parent, name)
+        except FSError:
+            return None
+
+    async def _open_window(self, handle: DirectoryHandle, start: int) -> None:
+        """Ask for the nodes of the next entries in one go."""
+        self.close(handle)
+        node = handle.inode.node
+        handle.window = range(start, start + _WINDOW)
+        names = handle.names[start : start + _WINDOW]
+        wanted = (name for name in names if self._controls.find(node, name) is None)
+        if stale := self._tree.stale(node, wanted):
+            await self._tree.refresh(node, stale)
+        children = node.children or {}
+        handle.found = {name: children[name] for name in names if name in children}
+
+    def close(self, handle: DirectoryHandle) -> None:
+        """Forget the nodes that were asked for and that the kernel did not take."""
+        for child in handle.found.values():
+            self._table.prune(child)
+        handle.found = {}
 
     def link(self, inode: Inode) -> bytes:
         """Where a symbolic link leads; b"" when the value names no node in the mount."""

@@ -9,17 +9,22 @@ do is an `FSError`.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from typing import TYPE_CHECKING
 
-from xsfs.errors import NotFound
+from xsfs.errors import AccessDenied, NotFound, XenStoreError
 from xsfs.fs import names as filenames
 from xsfs.fs.tree import FSError
+from xsfs.protocol import requests
+from xsfs.protocol.packet import PAYLOAD_MAX
 
 if TYPE_CHECKING:
     from xsfs.fs.changes import Changes
     from xsfs.fs.nodes import Inode, Node
     from xsfs.fs.tree import Tree
+
+log = logging.getLogger(__name__)
 
 
 class Handle:
@@ -79,14 +84,18 @@ class ValueHandle(Handle):
         self._changes = changes
         self.node = node
         self._writable = bool(flags & (os.O_WRONLY | os.O_RDWR))
+        self._write_only = bool(flags & os.O_WRONLY)
         self._append = bool(flags & os.O_APPEND)
+        # The node must not be there at the first store.
         self._exclusive = exclusive
         # The file's text as this handle sees it: what it read, or what it has written.
         self._text = b""
-        # The text is not what the store holds yet.
-        self._dirty = False
-        # The text came from the store and was read from.
-        self._used = False
+        # The count of the node's stores by us when the text was current.
+        self._as_of = node.written
+        # The text was cut, and is to be stored when nothing is written.
+        self._cut = False
+        # Read from; read to the end.
+        self._used = self._ended = False
 
     @property
     def _raw(self) -> bool:
@@ -100,53 +109,105 @@ class ValueHandle(Handle):
             StoreError: it may not be read.
         """
         try:
-            value = await self._tree.value(self.node)
+            await self._renew()
         except NotFound:
             raise FSError(errno.ESTALE) from None
-        if self._writable and (truncate or self.node.pending):
-            self._dirty = True
-        else:
+        except AccessDenied:
+            if not self._write_only:
+                raise
+        if self._writable and truncate and not self.node.pending:
+            self._keep_cut(b"")
+
+    async def _renew(self) -> None:
+        """Take what others have stored; the text of our own stands where they have not."""
+        self._as_of = self.node.written
+        value = await self._tree.value(self.node)
+        if value != filenames.from_text(self._text, self._raw):
             self._text = filenames.to_text(value, self._raw)
 
     async def read(self, offset: int, size: int) -> bytes:
-        """What stands there. From the start, it is read anew, as in sysfs."""
-        if not offset and self._used and not self._dirty:
-            self._text = filenames.to_text(await self._tree.value(self.node), self._raw)
-        self._used = True
-        return self._text[offset : offset + size]
+        """What stands there. From the start, or past the end, it is read anew, as in sysfs."""
+        again = self._ended or (self._used and not offset) or self._as_of != self.node.written
+        if again and not self._is_cut:
+            await self._renew()
+        data = self._text[offset : offset + size]
+        self._used, self._ended = True, not data
+        return data
 
     async def write(self, offset: int, data: bytes) -> int:
         """Store the value with `data` put in its place.
 
         Raises:
-            FSError: the node is gone, or was to be created and is there.
+            FSError: EFBIG; the node is gone, or was to be created and is there.
             StoreError, InvalidPayload: the store refused it; the old value stays.
         """
-        text = self._text
+        whole = not offset and len(data) >= len(self._text)
+        if self._append or not (self._is_cut or whole):
+            await self._renew_unless_cut()
         if self._append:
-            if not self._dirty:
-                text = filenames.to_text(await self._tree.value(self.node), self._raw)
-            offset = len(text)
-        text = text[:offset].ljust(offset, b"\0") + data + text[offset + len(data) :]
+            offset = len(self._text)
+        self._check_size(offset + len(data))
+        text = self._text[:offset].ljust(offset, b"\0") + data + self._text[offset + len(data) :]
         await self._store(text)
         return len(data)
 
     async def truncate(self, size: int) -> None:
-        """Cut or fill up the text; it is stored later, as a truncation by open is."""
-        self._text = self._text[:size].ljust(size, b"\0")
-        self._dirty = True
+        """Cut or fill up the text; it is stored later, as a truncation by open is.
+
+        Raises:
+            FSError: EFBIG.
+        """
+        self._check_size(size)
+        await self._renew_unless_cut()
+        text = self._text[:size].ljust(size, b"\0")
+        request = requests.write(self.node.path, filenames.from_text(text, self._raw))
+        if len(request.payload) > PAYLOAD_MAX:
+            raise FSError(errno.EFBIG)
+        self._keep_cut(text)
 
     async def sync(self) -> None:
         """Store a truncation or creation that is still to be stored."""
-        if self._dirty and self.node.alive:
+        if self._is_cut:
             await self._store(self._text)
+        elif self._writable and self.node.pending and self.node.alive:
+            await self._store(b"")
 
-    release = sync
+    async def release(self) -> None:
+        """As `sync`; there is nobody left to be told that it fails."""
+        try:
+            await self.sync()
+        except (FSError, XenStoreError) as error:
+            log.warning("%r was not stored: %s", self.node, error)
+        if self._is_cut:
+            self.node.draft_size = None
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether its truncation is the last thing that happened to the node's text."""
+        node = self.node
+        return self._cut and self._as_of == node.written and node.alive
+
+    def _keep_cut(self, text: bytes) -> None:
+        self._text, self._cut = text, True
+        self._as_of = self.node.written
+        self.node.draft_size = len(text)
+
+    async def _renew_unless_cut(self) -> None:
+        if not self._is_cut:
+            await self._renew()
+
+    def _check_size(self, size: int) -> None:
+        # Before anything of that size is made; the packet's own limit is checked by the client.
+        if size > PAYLOAD_MAX + 1:
+            raise FSError(errno.EFBIG)
 
     async def _store(self, text: bytes) -> None:
+        node = self.node
         value = filenames.from_text(text, self._raw)
-        await self._changes.write(self.node, value, exclusive=self._exclusive)
-        self._text, self._dirty, self._exclusive = text, False, False
+        exclusive = self._exclusive and not node.written
+        await self._changes.write(node, value, exclusive=exclusive)
+        self._text, self._cut = text, False
+        self._as_of = node.written
 
 
 class DirectoryHandle:
@@ -155,5 +216,6 @@ class DirectoryHandle:
     def __init__(self, inode: Inode, names: list[bytes]) -> None:
         self.inode = inode
         self.names = names
-        # Up to which index the nodes have been asked for since.
-        self.asked = 0
+        # The entries that were asked for last, by index, and those of them that there are.
+        self.window = range(0)
+        self.found: dict[bytes, Node] = {}

@@ -12,6 +12,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from xsfs.errors import NotFound
 from xsfs.protocol import paths
 
 if TYPE_CHECKING:
@@ -44,12 +45,32 @@ class View:
     """
 
     def __init__(self, root_path: bytes, tx_id: int = 0) -> None:
-        self.tx_id = tx_id
+        self._tx_id = tx_id
         # Whether watch events say when what is known of it is out of date.
         self.cached = not tx_id
+        # How often the transaction was asked for; it ends when nobody does for long.
+        self.uses = 0
+        # The transaction was committed or aborted, or lost.
+        self.over = False
+        # A change of several nodes failed half-way in it: it is not to be committed.
+        self.spoilt = False
+        # The entries of our own that its top has, beside those of every directory.
+        self.controls: dict[bytes, Control] = {}
         # Counts watch events; what was fetched before an event is stamped with less.
         self.clock = 0
         self.root = Node(self, None, root_path)
+
+    @property
+    def tx_id(self) -> int:
+        """The transaction for the next request; 0 for none.
+
+        Raises:
+            NotFound: the transaction is over.
+        """
+        if self.over:
+            raise NotFound(b"ENOENT")
+        self.uses += 1
+        return self._tx_id
 
     def find(self, path: bytes) -> tuple[Node, list[bytes]] | None:
         """The nearest node known at or above `path`, and the names from there to `path`.
@@ -117,9 +138,11 @@ class Node:
         "changed",
         "children",
         "directory",
+        "draft_size",
         "faces",
         "fetched",
         "fetched_s",
+        "held",
         "listing",
         "mtime_ns",
         "name",
@@ -129,7 +152,9 @@ class Node:
         "perms",
         "told",
         "value",
+        "valueless",
         "view",
+        "written",
     )
 
     def __init__(self, view: View, parent: Node | None, name: bytes) -> None:
@@ -142,8 +167,16 @@ class Node:
         # Shown as a directory; stays so for as long as the node lives.
         self.directory = parent is None
         self.alive = True
+        # How many notices about it are under way: it is not forgotten meanwhile.
+        self.held = 0
         # Created through the mount, and not stored yet.
         self.pending = False
+        # How often its value was stored through the mount.
+        self.written = 0
+        # The size in bytes that its text has for whoever truncated it, while not stored.
+        self.draft_size: int | None = None
+        # Its `.value` was unlinked, and nothing was written since.
+        self.valueless = False
         self.value: bytes | None = None
         self.perms: bytes | None = None
         # Kept where listings may come from memory (cache=watch).
@@ -207,6 +240,9 @@ class Node:
         """Whether `value` and `perms` are no older than the last event that may concern them."""
         if self.value is None or now_s - self.fetched_s > max_age_s:
             return False
+        if self.below > self.fetched and not self.directory:
+            # What happened below makes it a directory.
+            return False
         node: Node | None = self
         while node is not None:
             if node.changed > self.fetched:
@@ -216,10 +252,12 @@ class Node:
 
     def subtree(self) -> Iterator[Node]:
         """The known nodes from here on down, children before parents."""
-        if self.children:
-            for child in list(self.children.values()):
-                yield from child.subtree()
-        yield self
+        # No recursion: a guest may nest deeper than Python's stack is.
+        nodes = [self]
+        for node in nodes:
+            if node.children:
+                nodes += node.children.values()
+        return reversed(nodes)
 
 
 class Inode:
@@ -302,10 +340,9 @@ class NodeTable:
 
     def _shed(self, node: Node) -> None:
         """Let go of what was asked for ahead below a node that the kernel no more knows."""
-        for child in list((node.children or {}).values()):
-            if not child.faces:
-                self._shed(child)
-                self.prune(child)
+        for below in node.subtree():
+            if below is not node:
+                self.prune(below)
 
     def prune(self, node: Node) -> None:
         """Let a node go, and those above it, when nothing is left to remember of it."""
@@ -313,6 +350,7 @@ class NodeTable:
             node.parent is not None
             and not node.faces
             and not node.children
+            and not node.held
             and not (node.directory and node.alive)
         ):
             parent = node.parent

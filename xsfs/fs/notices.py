@@ -20,6 +20,7 @@ import sys
 import threading
 from collections import Counter, deque
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyfuse3
@@ -31,6 +32,8 @@ from xsfs.fs.events import Kind
 from xsfs.fs.nodes import Face
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from xsfs.fs.events import Notice
     from xsfs.fs.nodes import Node, NodeTable
     from xsfs.options import Options
@@ -43,6 +46,10 @@ _WINDOW = 32
 # A poke that meets a name the kernel still holds is tried again, after an invalidation.
 _ATTEMPTS = 3
 
+# How long a request waits for the kernel to drop an entry, in seconds: another request about
+# the same directory may be under way.
+_PATIENCE_S = 1.0
+
 # How long to wait before a helper that died is replaced, in seconds.
 _RESTART_S = 0.2
 
@@ -50,7 +57,7 @@ _RESTART_S = 0.2
 class Poke:
     """What the helper is told to do, and what its requests look like when they arrive."""
 
-    __slots__ = ("attempts", "fulfilled", "letter", "notice", "path")
+    __slots__ = ("attempts", "done", "fulfilled", "letter", "notice", "path")
 
     def __init__(self, notice: Notice, letter: bytes, path: bytes) -> None:
         self.notice = notice
@@ -59,6 +66,7 @@ class Poke:
         # The request that it is all about has been answered.
         self.fulfilled = False
         self.attempts = 0
+        self.done = trio.Event()
 
 
 class Courier:
@@ -75,7 +83,9 @@ class Courier:
         self._expected: dict[tuple[Node, bytes], deque[Poke]] = {}
         self._work = trio.Event()
         self._room = trio.Event()
-        self._stale: queue.SimpleQueue[tuple[int, bytes, int] | None] = queue.SimpleQueue()
+        self._stale: queue.SimpleQueue[tuple[int, bytes, int] | Callable[[], None] | None] = (
+            queue.SimpleQueue()
+        )
         self._queued_stale: set[int] = set()
 
     # -- taking ---------------------------------------------------------------------------------
@@ -100,6 +110,8 @@ class Courier:
                 return
             else:
                 self._mergeable[key] = None
+        if notice.node is not None:
+            notice.node.held += 1
         self._waiting.append(Poke(notice, _letter(notice), _target(notice)))
         self._work.set()
 
@@ -122,10 +134,34 @@ class Courier:
                 self._queued_stale.add(inode.ino)
                 self._stale.put((inode.ino, b"", 0))
 
+    async def turned(self, node: Node) -> None:
+        """Have the kernel drop the entry of a file that is a directory by now; done on return.
+
+        Only for a request that is not about that entry's directory: the kernel holds a lock
+        on the directory until such a request is answered.
+        """
+        parent = node.parent.face(Face.DIRECTORY) if node.parent is not None else None
+        if parent is None or not parent.lookups or node.face(Face.FILE) is None:
+            return
+        with trio.move_on_after(_PATIENCE_S), suppress(OSError):
+            await trio.to_thread.run_sync(
+                pyfuse3.invalidate_entry, parent.ino, node.name, abandon_on_cancel=True
+            )
+
     def invalidate_all(self) -> None:
         """Have the kernel ask again for everything."""
         for inode in self._table:
             self.invalidate(inode.node)
+
+    async def settle(self) -> None:
+        """Wait until all that was given so far has been carried out."""
+        done = trio.Event()
+        token = trio.lowlevel.current_trio_token()
+        self._stale.put(partial(token.run_sync_soon, done.set))
+        await done.wait()
+        last = self._waiting or self._sent
+        if last:
+            await last[-1].done.wait()
 
     # -- for the requests of the helper -------------------------------------------------------
 
@@ -223,7 +259,10 @@ class Courier:
         if number:
             self.counts["failed"] += 1
             log.debug("%s %r: %s", poke.letter, poke.path, os.strerror(number))
+        if notice.node is not None:
+            notice.node.held -= 1
         self._forget(notice)
+        poke.done.set()
 
     def _forget(self, notice: Notice) -> None:
         if notice.node is not None:
@@ -242,6 +281,9 @@ class Courier:
     def _invalidate(self) -> None:
         attributes_only = self._options.cache != "watch"
         while (item := self._stale.get()) is not None:
+            if callable(item):
+                item()
+                continue
             ino, name, deleted = item
             # ENOENT: the kernel does not have it, which is as good.
             with suppress(OSError):

@@ -175,7 +175,7 @@ class Operations(pyfuse3.Operations):
 
     @answering
     async def releasedir(self, fh: int) -> None:
-        del self._directories[fh]
+        self._entries.close(self._directories.pop(fh))
 
     @answering
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
@@ -216,10 +216,15 @@ class Operations(pyfuse3.Operations):
         self._require_writable()
         parent = self._directory(parent_inode)
         exclusive = bool(flags & os.O_EXCL)
-        node, new = await self._changes.create(parent.node, name, exclusive=exclusive)
-        inode = self._table.inode(node, Face.FILE)
-        handle = ValueHandle(self._tree, self._changes, node, flags, exclusive=exclusive and new)
-        await handle.open(truncate=bool(flags & os.O_TRUNC))
+        inode, new = await self._changes.create(parent.node, name, exclusive=exclusive)
+        handle = ValueHandle(
+            self._tree, self._changes, inode.node, flags, exclusive=exclusive and new
+        )
+        try:
+            await handle.open(truncate=bool(flags & os.O_TRUNC))
+        except BaseException:
+            self._table.discard(inode)
+            raise
         return self._keep(handle), self._attributes.learnt(inode)
 
     @answering
@@ -264,7 +269,11 @@ class Operations(pyfuse3.Operations):
                 self._accomplice.created(self._table[parent_inode], name)
             )
         self._require_writable()
-        node = await self._changes.mkdir(self._directory(parent_inode).node, name)
+        parent = self._table[parent_inode]
+        if parent.control is not None:
+            node = await parent.control.mkdir(name)
+        else:
+            node = await self._changes.mkdir(self._directory(parent_inode).node, name)
         return self._attributes.learnt(self._table.inode(node, Face.DIRECTORY))
 
     @answering
@@ -289,7 +298,7 @@ class Operations(pyfuse3.Operations):
         self._require_writable()
         parent = self._directory(parent_inode)
         if name == filenames.VALUE:
-            await self._changes.write(parent.node, b"")
+            await self._changes.empty(parent.node)
             return
         self._require_node(parent, name)
         await self._changes.unlink(parent.node, name)
@@ -300,6 +309,10 @@ class Operations(pyfuse3.Operations):
             self._accomplice.removed(self._table[parent_inode], name)
             return
         self._require_writable()
+        control = self._table[parent_inode].control
+        if control is not None:
+            await control.rmdir(name)
+            return
         parent = self._directory(parent_inode)
         self._require_node(parent, name)
         await self._changes.rmdir(parent.node, name)
@@ -349,7 +362,7 @@ class Operations(pyfuse3.Operations):
         node = self._with_xattrs(inode)
         if node is not None and name == _PATH:
             return node.path
-        if node is not None and name == _PERMS:
+        if node is not None and name == _PERMS and not node.pending:
             perms = await self._tree.client.get_perms(node.path, node.view.tx_id)
             return b",".join(perms)
         raise FSError(pyfuse3.ENOATTR)

@@ -22,7 +22,7 @@ from xsfs.protocol import paths, requests
 from xsfs.protocol.packet import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from xsfs.aio import Client
     from xsfs.fs.nodes import Inode, Node, NodeTable, View
@@ -51,6 +51,15 @@ class FSError(Exception):
         self.errno = number
 
 
+def _longest_name(node: Node) -> int:
+    """How long a child's name may be to be listed, and asked for."""
+    return min(filenames.NAME_MAX, paths.ABSOLUTE_MAX - len(node.path) - 1)
+
+
+async def _ignore(node: Node) -> None:
+    """Nobody is there to be told."""
+
+
 class State(NamedTuple):
     """A node as the store has it: permissions joined as on the wire, b"" when not asked for."""
 
@@ -76,6 +85,8 @@ class Tree:
         self.started_ns = time.time_ns()
         # Told of a node that turned out to be gone, or another, with no event yet.
         self.suspect: Callable[[Node], None] = lambda node: None
+        # Told of a file that became a directory by what we did; returns when that is visible.
+        self.turned: Callable[[Node], Awaitable[None]] = _ignore
         self._want_perms = want_perms
         self._warned: set[bytes] = set()
 
@@ -130,7 +141,11 @@ class Tree:
         )
 
     async def refresh(self, parent: Node, names: Iterable[bytes]) -> dict[bytes, Node]:
-        """Ask the store for the children of these names; those that exist, by name."""
+        """Ask the store for the children of these names; those that exist, by name.
+
+        Raises:
+            FSError: ESTALE when another node is where the parent was: look that up again.
+        """
         wanted = list(names)
         view = parent.view
         stamp = view.clock
@@ -139,8 +154,10 @@ class Tree:
         found = {}
         for name, state in zip(wanted, states, strict=True):
             if isinstance(state, State):
-                if parent.alive:
-                    found[name] = self.observe(self.table.child(parent, name), state, stamp)
+                if not parent.alive:
+                    # Another node has the parent's place by now.
+                    raise FSError(errno.ESTALE)
+                found[name] = self.observe(self.table.child(parent, name), state, stamp)
                 continue
             if not isinstance(state, NotFound):
                 raise state
@@ -175,9 +192,16 @@ class Tree:
     def observe(self, node: Node, state: State, stamp: int) -> Node:
         """Remember a node's state, asked for when the view's clock stood at `stamp`."""
         node.value, node.perms = state.value, state.perms
+        node.pending = False
+        node.valueless = node.valueless and not state.value
+        parent = node.parent
+        if node.fetched < 0 and parent is not None and parent.below > stamp:
+            # An event that came meanwhile may have been about it, and did not find it here.
+            stamp = -1
         node.fetched, node.fetched_s = stamp, trio.current_time()
         if state.names and not node.directory:
             node.directory = True
+            self.suspect(node)
         if node.told is None:
             self.tell(node, state)
         return node
@@ -201,7 +225,7 @@ class Tree:
         """The child of that name.
 
         Raises:
-            FSError: ENOENT.
+            FSError: ENOENT; ESTALE as in `refresh`.
             StoreError: what the store said.
         """
         if not filenames.is_node_name(name):
@@ -249,6 +273,7 @@ class Tree:
         for in the same breath: a listing with attributes takes one round trip.
 
         Raises:
+            FSError: ESTALE when another node is where this one was: look that up again.
             StoreError: what the store said.
         """
         if node.listing is not None and node.below <= node.fetched and self.is_fresh(node):
@@ -257,10 +282,10 @@ class Tree:
         wanted = [] if self.is_fresh(node) else [path]
         stale = self.stale(node, itertools.islice(node.names or (), _GUESSES))
         wanted += [paths.join(path, name) for name in stale]
-        batch: list[Request[object]] = [requests.directory(path)]
+        batch: list[Request[object]] = [requests.directory(path), requests.read(path)]
         for other in wanted:
             batch += self._state_requests(other)
-        listing, *replies = await self.client.batch(batch, view.tx_id)
+        listing, value, *replies = await self.client.batch(batch, view.tx_id)
         if isinstance(listing, TooBig):
             listing = await self.client.list(path, view.tx_id)
         if isinstance(listing, NotFound) and node.parent is None:
@@ -269,11 +294,16 @@ class Tree:
         if isinstance(listing, StoreError):
             self.suspect(node)
             raise listing
+        if not node.alive:
+            raise FSError(errno.ESTALE)
         states = await self._states(view, wanted, replies)
         if len(states) > len(stale):
             self._remember(node, states.pop(0), stamp)
         found = [self._child(node, *each, stamp) for each in zip(stale, states, strict=True)]
         await self._read_ahead(found)
+        if not isinstance(value, StoreError):
+            # Whether `.value` is listed.
+            node.value = cast("bytes", value)
         names = self._listed(node, cast("list[bytes]", listing))
         node.listing = names if self.options.cache == "watch" else None
         return names
@@ -312,15 +342,18 @@ class Tree:
     def stale(self, node: Node, names: Iterable[bytes]) -> list[bytes]:
         """Those children's names of which it is not known what stands in the store."""
         children = node.children or {}
+        longest = _longest_name(node)
         return [
             name
             for name in names
-            if filenames.is_node_name(name)
+            if len(name) <= longest
+            and filenames.is_node_name(name)
             and ((child := children.get(name)) is None or not self.is_fresh(child))
         ]
 
     def _listed(self, node: Node, names: list[bytes]) -> list[bytes]:
-        listed = [name for name in names if len(name) <= filenames.NAME_MAX]
+        longest = _longest_name(node)
+        listed = [name for name in names if len(name) <= longest]
         if len(listed) < len(names):
             for name in set(names).difference(listed):
                 self._warn(node, name)
