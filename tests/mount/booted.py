@@ -43,6 +43,11 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mkdir -p /run/systemd/system /run/generators
 cp "$1"/units/* /run/systemd/system
 ln -s /lib/systemd/system-generators/systemd-fstab-generator /run/generators
+# A copy of /etc, for /etc/xsfs, which the host may not have.
+mkdir -p /run/etc && cp -a /etc/. /run/etc && mount --bind /run/etc /etc
+mount --bind "$1/fstab" /etc/fstab
+mount --bind "$1/fuse.conf" /etc/fuse.conf
+mkdir -p /etc/xsfs && mount --bind "$1/xsfs" /etc/xsfs
 mount -o remount,bind,ro /
 exec /lib/systemd/systemd --system --unit=test.target --log-target=console --show-status=no
 """
@@ -90,6 +95,7 @@ class Booted(Machine):
         super().__init__(BIN / "xsfs")
 
     def _start(self) -> None:
+        (self.folder / "xsfs").mkdir()
         units = self.folder / "units"
         shutil.copytree(ROOT / "systemd", units)
         for name, text in _UNITS.items():
@@ -138,6 +144,15 @@ class Booted(Machine):
             poll.register(table, select.POLLERR | select.POLLPRI)
             while self.run(*command).returncode:
                 assert poll.poll(timeout_s * 1000), f"{command}: no success"
+
+    def kill(self, unit: str, timeout_s: float = 10) -> None:
+        """End a service's processes by SIGKILL; returns when they have ended."""
+        (processes,) = self._cgroup.glob(f"**/{unit}.service/cgroup.procs")
+        ends = [os.pidfd_open(int(pid)) for pid in processes.read_text().split()]
+        self.check("systemctl", "kill", "--signal=KILL", unit)
+        for end in ends:
+            assert select.select([end], [], [], timeout_s)[0], unit
+            os.close(end)
 
     def properties(self, unit: str, *names: str) -> list[str]:
         """What systemd says of a unit."""

@@ -16,7 +16,9 @@ import pytest
 
 from tests.conftest import missing
 from tests.mount.booted import ROOT, Booted
+from tests.mount.fleet import install
 from tests.xen.daemons import Daemon
+from tests.xen.packages import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -174,3 +176,46 @@ def test_fstab_with_what_it_requires(machine: Booted) -> None:
         (machine.folder / "fstab").write_text("")
         machine.check("cp", ROOT / "systemd/mnt-xenstore.mount", "/run/systemd/system")
         machine.check("systemctl", "daemon-reload")
+
+
+# -- one mount for each store -----------------------------------------------------------------
+
+HOST = "xen-17"
+
+
+@pytest.fixture
+def fleet(machine: Booted) -> Iterator[Path]:
+    """A host that is this machine, by ssh, and the mountpoint that its store is to have."""
+    try:
+        install(machine, HOST)
+    except Unavailable as error:
+        missing(str(error))
+    machine.check("systemctl", "start", "sshd")
+    yield Path("/mnt/xen") / HOST
+    machine.check("systemctl", "stop", f"xsfs@{HOST}", f"xsfs-ssh@{HOST}", "sshd")
+
+
+def test_a_host_by_ssh(machine: Booted, fleet: Path) -> None:
+    machine.check("systemctl", "start", f"xsfs@{HOST}")
+    assert name(machine, fleet) == "Ziggy\n"
+    machine.check("sh", "-c", f"echo new > {fleet}/other; rm {fleet}/other")
+    # The link drops, and comes back by itself; the mount is there all the time, and waits.
+    machine.kill(f"xsfs-ssh@{HOST}")
+    assert name(machine, fleet) == "Ziggy\n"
+    assert machine.properties(f"xsfs-ssh@{HOST}", "NRestarts") == ["1"]
+    assert machine.properties(f"xsfs@{HOST}", "NRestarts") == ["0"]
+
+
+def test_an_instance_with_a_file(machine: Booted) -> None:
+    conf = "SOURCE=/run/xenstored/socket\nMOUNTPOINT=/mnt/guest\nOPTIONS=ro\n"
+    (machine.folder / "xsfs/guest.conf").write_text(conf)
+    machine.check("systemctl", "start", "xsfs@guest")
+    assert name(machine, Path("/mnt/guest")) == "Ziggy\n"
+    options = machine.check("findmnt", "-n", "-o", "OPTIONS", "/mnt/guest")
+    assert options.startswith("ro,")
+    # There is no host `guest`, and none was looked for.
+    assert machine.properties("xsfs-ssh@guest", "ConditionResult", "ActiveState") == [
+        "inactive",
+        "no",
+    ]
+    machine.check("systemctl", "stop", "xsfs@guest")
