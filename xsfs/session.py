@@ -12,7 +12,6 @@ import errno
 import logging
 import os
 import signal
-import tempfile
 from contextlib import AsyncExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -213,7 +212,7 @@ def _escape(value: str) -> str:
 @contextmanager
 def _stderr_caught() -> Iterator[Callable[[], str]]:
     """What libfuse and fusermount3 write to descriptor 2 meanwhile, as one line."""
-    with tempfile.TemporaryFile() as caught:
+    with open(os.memfd_create("stderr"), "w+b") as caught:
         kept = os.dup(2)
         os.dup2(caught.fileno(), 2)
 
