@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -138,7 +139,7 @@ def test_st_size_is_true_of_closed_and_open_files(here: Here) -> None:
     for value in (b"", b"1", b"\n", b"x" * 2000):
         here.store.write(here.at(b"f"), value)
         size = len(value) + 1 if value else 0
-        until(lambda size=size: path.stat().st_size == size)
+        until(partial(lambda size: path.stat().st_size == size, size))
         assert len(path.read_bytes()) == size
     with open(path, "r+b", buffering=0) as file:
         for size in (3, 0, 10):

@@ -67,6 +67,7 @@ class Changes(Steps):
                 raise
             node = table.child(parent, name)
             node.pending = True
+            parent.mtime_ns = self.tree.now_ns()
             return table.inode(node, Face.FILE), True
         if exclusive:
             raise FSError(errno.EEXIST)

@@ -18,6 +18,7 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter, deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -113,6 +114,9 @@ class Courier:
         """First the new state, then the event: drop what the kernel holds of the old one."""
         if notice.node is not None:
             self.invalidate(notice.node)
+        if notice.kind in (Kind.CREATED, Kind.REMOVED):
+            notice.parent.mtime_ns = time.time_ns()
+            self.invalidate(notice.parent)
         if notice.kind is Kind.REMOVED and self._options.events != "full":
             parent = notice.parent.face(Face.DIRECTORY)
             gone = notice.node and notice.node.face(

@@ -143,15 +143,16 @@ class Steps:
         node.written += 1
         node.value = value
         node.mtime_ns = self.tree.now_ns()
-        if node.told is None:
-            self.tree.observe(node, State(value, []), node.view.clock - 1)
-        else:
+        if node.told is not None:
             node.told = node.told._replace(value=value)
+            return
+        self.tree.observe(node, State(value, []), node.view.clock - 1)
         if node.parent is not None:
             await self.gained(node.parent, node.name)
 
     async def gained(self, parent: Node, name: bytes) -> None:
         """A node has a child by what we did; a file becomes a directory by its first."""
+        parent.mtime_ns = self.tree.now_ns()
         if parent.names is not None:
             parent.names.add(name)
         if not parent.directory:
