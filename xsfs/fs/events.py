@@ -156,7 +156,7 @@ class Planner:
         """A known node, asked for after an event or on suspicion."""
         silent = mark.is_echo(state)
         if state is None:
-            if node.parent is not None:
+            if node.parent is not None and node.made <= stamp:
                 yield from self.removed(node, silent=silent)
             return
         parent = node.parent
@@ -175,7 +175,7 @@ class Planner:
             yield Notice(Kind.CREATED, parent, node.name, node, True)
         if flipped:
             node.names = set()
-        for name in self._gone(node, state):
+        for name in self._gone(node, state, stamp):
             yield from self.vanished(node, name, silent=False)
         node.told = told._replace(value=state.value, perms=state.perms, directory=node.directory)
         if silent:
@@ -186,10 +186,16 @@ class Planner:
         if state.value != told.value or (mark.hit and not perms and not flipped):
             yield Notice(Kind.MODIFIED, parent or node, node.name, node, node.directory)
 
-    def _gone(self, node: Node, state: State) -> list[bytes]:
+    def _gone(self, node: Node, state: State, stamp: int) -> list[bytes]:
         if not node.names or not node.directory:
             return []
-        return sorted(node.names.difference(state.names))
+        children = node.children or {}
+        return sorted(
+            name
+            for name in node.names.difference(state.names)
+            # What we made since the state was asked for cannot be in it.
+            if name not in children or children[name].made <= stamp
+        )
 
     def appeared(
         self, parent: Node, name: bytes, state: State, mark: Mark, stamp: int

@@ -92,11 +92,11 @@ class Follower:
         self._last_event_s = now_s
         if self._burst == BURST:
             self._long_burst.set()
-        found = self._view.record(event.path, time.time_ns())
+        echoes = self.echoes.outstanding(event.path, self._tree.client.answered)
+        found = self._view.record(event.path, 0 if echoes else time.time_ns())
         if found is None:
             return
         node, rest = found
-        echoes = self.echoes.outstanding(event.path, self._tree.client.answered)
         if echoes:
             self.counts["echoes"] += 1
         while node.told is None and node.parent is not None:

@@ -65,7 +65,7 @@ class Operations(pyfuse3.Operations):
         parent = self._table[parent_inode]
         if self._accomplice.is_asking(ctx.pid):
             return self._attributes.learnt(self._accomplice.lookup(parent, name))
-        return self._attributes.learnt(await self._entries.find(parent, name))
+        return self._attributes.learnt(await self._entries.find(parent, name, ctx.pid))
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for ino, count in inode_list:
@@ -270,6 +270,7 @@ class Operations(pyfuse3.Operations):
             )
         self._require_writable()
         node = await self._changes.mkdir(self._directory(parent_inode).node, name)
+        node.hidden_from = ctx.pid
         return self._attributes.learnt(self._table.inode(node, Face.DIRECTORY))
 
     @answering
@@ -283,8 +284,8 @@ class Operations(pyfuse3.Operations):
         self._require_writable()
         if not stat.S_ISREG(mode):
             raise FSError(errno.EPERM)
-        node = await self._changes.mknod(self._directory(parent_inode).node, name)
-        return self._attributes.learnt(self._table.inode(node, Face.FILE))
+        parent = self._directory(parent_inode)
+        return self._attributes.learnt(await self._changes.mknod(parent.node, name))
 
     @answering
     async def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
@@ -294,7 +295,8 @@ class Operations(pyfuse3.Operations):
         self._require_writable()
         parent = self._directory(parent_inode)
         if name == filenames.VALUE:
-            await self._changes.empty(parent.node)
+            await self._changes.write(parent.node, b"")
+            parent.node.hidden_from = ctx.pid
             return
         self._require_node(parent, name)
         await self._changes.unlink(parent.node, name)

@@ -133,7 +133,7 @@ class Rename:
             if old_parent.names is not None:
                 old_parent.names.discard(node.name)
         steps.tree.table.move(node, new_parent, self._new_name)
-        await steps.gained(new_parent, self._new_name)
+        await steps.gained(node)
 
 
 async def rename(
