@@ -218,6 +218,11 @@ class Follower:
         notices: list[Notice] = []
         missing: list[tuple[Node, bytes]] = []
         for node, mark in marks.items():
+            if node.path not in states:
+                # We moved it meanwhile.
+                self._marks[node] = mark
+                self._work.set()
+                continue
             state = states[node.path]
             notices += self._planner.changed(node, state, mark, stamp)
             if state is not None and node.names is not None and node not in below:
@@ -248,9 +253,10 @@ class Follower:
         """An event named a path below `node`, none of it known: what is new on the way?"""
         for index, name in enumerate(rest):
             last = index == len(rest) - 1
-            state = states[paths.join(node.path, name)]
-            if node.names is None or not node.alive:
+            path = paths.join(node.path, name)
+            if node.names is None or not node.alive or path not in states:
                 return
+            state = states[path]
             if state is None:
                 if name in node.names:
                     yield from self._planner.vanished(
