@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import stat
 from functools import partial
 from typing import TYPE_CHECKING
@@ -69,6 +70,9 @@ class TextControl(Control):
 
     async def open(self, flags: int) -> Handle:
         """The content as it is now."""
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            # To root, the mode says nothing.
+            raise FSError(errno.EACCES)
         return TextHandle(self._text())
 
 

@@ -115,7 +115,8 @@ class Follower:
         if self._burst == BURST:
             self._long_burst.set()
         path = event.path
-        if self._view.record(path, time.time_ns()) is None:
+        echoes = self.echoes.outstanding(path, self._tree.client.answered)
+        if self._view.record(path, 0 if echoes else time.time_ns()) is None:
             return
         route, rest = self._route(path)
         node = route[-1]
@@ -128,7 +129,6 @@ class Follower:
             node.names = None
         if not self._concerns_anybody(route, rest):
             return
-        echoes = self.echoes.outstanding(path, self._tree.client.answered)
         mark = self._mark(path)
         mark.add(echoes, self._view.clock)
         if echoes:

@@ -98,6 +98,9 @@ class View:
     def record(self, path: bytes, mtime_ns: int) -> tuple[Node, list[bytes]] | None:
         """Note that `path` changed: what was asked for before is not to be trusted.
 
+        Args:
+            mtime_ns: the time of the change; 0 to let that be.
+
         Returns what `find` returns.
         """
         found = self.find(path)
@@ -108,7 +111,7 @@ class View:
                 node.below = self.clock
             else:
                 node.changed = node.below = self.clock
-                node.mtime_ns = mtime_ns
+                node.mtime_ns = mtime_ns or node.mtime_ns
             above = node.parent
             while above is not None:
                 above.below = self.clock
@@ -155,7 +158,9 @@ class Node:
         "fetched",
         "fetched_s",
         "held",
+        "hidden_from",
         "listing",
+        "made",
         "mtime_ns",
         "name",
         "names",
@@ -165,7 +170,6 @@ class Node:
         "pollers",
         "told",
         "value",
-        "valueless",
         "view",
         "written",
     )
@@ -180,6 +184,8 @@ class Node:
         # Shown as a directory; stays so for as long as the node lives.
         self.directory = parent is None
         self.alive = True
+        # The view's clock when we made it or brought it here.
+        self.made = 0
         # How many notices about it are under way: it is not forgotten meanwhile.
         self.held = 0
         # Created through the mount, and not stored yet.
@@ -188,8 +194,9 @@ class Node:
         self.written = 0
         # The size in bytes that its text has for whoever truncated it, while not stored.
         self.draft_size: int | None = None
-        # Its `.value` was unlinked, and nothing was written since.
-        self.valueless = False
+        # The thread that made the directory or unlinked its `.value`, and so expects to create
+        # that exclusively (as cp and tar do); until something is written.
+        self.hidden_from = 0
         self.value: bytes | None = None
         self.perms: bytes | None = None
         # Kept where listings may come from memory (cache=watch).

@@ -16,6 +16,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections import Counter, deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -132,6 +133,9 @@ class Courier:
             self.invalidate(node)
             for poller in node.pollers or ():
                 poller.wake()
+        if notice.kind in (Kind.CREATED, Kind.REMOVED):
+            notice.parent.mtime_ns = time.time_ns()
+            self.invalidate(notice.parent)
         if notice.kind not in self._wanted or not _is_heard(notice):
             if notice.kind is Kind.REMOVED and parent is not None:
                 self._drop_entry(notice)

@@ -200,7 +200,6 @@ class Tree:
         """Remember a node's state, asked for when the view's clock stood at `stamp`."""
         node.value, node.perms = state.value, state.perms
         node.pending = False
-        node.valueless = node.valueless and not state.value
         parent = node.parent
         if node.fetched < 0 and parent is not None and parent.below > stamp:
             # An event that came meanwhile may have been about it, and did not find it here.
