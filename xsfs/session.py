@@ -27,9 +27,12 @@ from xsfs.fs.changes import Changes
 from xsfs.fs.control import Controls
 from xsfs.fs.entries import Entries
 from xsfs.fs.follower import Follower
+from xsfs.fs.json_file import NAME as JSON
+from xsfs.fs.json_file import Subtrees
 from xsfs.fs.nodes import NodeTable
 from xsfs.fs.notices import Courier
 from xsfs.fs.operations import Operations
+from xsfs.fs.transactions import Transactions
 from xsfs.fs.tree import Tree
 from xsfs.mounts import MountError
 
@@ -86,7 +89,16 @@ class Session:
         self._follower = Follower(self._tree, self._courier)
         self._tree.turned = self._courier.turned
         self._client.on_reconnect = self._follower.reconnected
-        entries = Entries(self._tree, Controls(self._counts))
+        self._transactions = Transactions(self._client, self._table, self._follower.settle)
+        self._client.on_loss = self._transactions.lost
+        subtrees = Subtrees(self._client, self._follower)
+        controls = Controls(
+            self._table.view,
+            self._counts,
+            hidden=[self._transactions],
+            everywhere={JSON: subtrees.control},
+        )
+        entries = Entries(self._tree, controls)
         self._operations = Operations(
             self._tree,
             Changes(self._tree, self._follower.echoes),
@@ -122,6 +134,7 @@ class Session:
         return {
             "inodes": len(self._table),
             "connections": self._client.epoch,
+            "transactions": len(self._transactions),
             **self._follower.counts,
             **self._courier.counts,
         }
@@ -162,6 +175,7 @@ class Session:
                 nursery.start_soon(self._courier.run, device)
             nursery.start_soon(self._follower.run)
             nursery.start_soon(self._follower.renew_after_bursts)
+            nursery.start_soon(self._transactions.abort_idle)
             nursery.start_soon(_end_on_signal, signals)
             ready()
             await pyfuse3.main(max_tasks=_MAX_TASKS)

@@ -56,13 +56,14 @@ _RESTART_S = 0.2
 class Poke:
     """What the helper is told to do."""
 
-    __slots__ = ("attempts", "fulfilled", "notice")
+    __slots__ = ("attempts", "done", "fulfilled", "notice")
 
     def __init__(self, notice: Notice) -> None:
         self.notice = notice
         # The request that it is all about has been answered.
         self.fulfilled = False
         self.attempts = 0
+        self.done = trio.Event()
 
     @property
     def letter(self) -> bytes:
@@ -178,15 +179,23 @@ class Courier:
         if parent is not None and parent.lookups:
             self.stale.entry(parent.ino, notice.name, gone.ino if gone is not None else 0)
 
-    def _done(self, notice: Notice) -> None:
+    def _done(self, poke: Poke) -> None:
         """A notice that waited is under way no more."""
-        if notice.node is not None:
-            notice.node.held -= 1
-        self._forget(notice)
+        if poke.notice.node is not None:
+            poke.notice.node.held -= 1
+        self._forget(poke.notice)
+        poke.done.set()
 
     def _forget(self, notice: Notice) -> None:
         if notice.node is not None:
             self._table.prune(notice.node)
+
+    async def settle(self) -> None:
+        """Wait until all that was given so far has been carried out."""
+        await self.stale.settle()
+        last = self._waiting or self._sent
+        if last:
+            await last[-1].done.wait()
 
     # -- for the requests of the helper -------------------------------------------------------
 
@@ -236,12 +245,19 @@ class Courier:
             await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
             if not mounts.is_mounted(device):
                 self._wanted = frozenset()
+                for poke in (*self._sent, *self._waiting):
+                    self._done(poke)
+                self._sent.clear()
                 self._waiting.clear()
                 self._room.set()
                 return
             log.warning("the event helper ended (status %s), starting another", process.returncode)
-            self._waiting.extendleft(poke for poke in reversed(self._sent) if not poke.fulfilled)
-            self._sent.clear()
+            while self._sent:
+                poke = self._sent.pop()
+                if poke.fulfilled:
+                    self._done(poke)
+                else:
+                    self._waiting.appendleft(poke)
             self._expected.clear()
             await trio.sleep(_RESTART_S)
 
@@ -277,7 +293,7 @@ class Courier:
                     key = (notice.parent, notice.name)
                     self._expected.setdefault(key, deque()).append(poke)
             else:
-                self._done(notice)
+                self._done(poke)
             self._waiting.popleft()
             self._mergeable.discard(_key(notice))
             if len(self._waiting) == _WAITING_MAX // 2:
@@ -297,7 +313,7 @@ class Courier:
             log.debug("%s %r: %s", poke.letter, poke.path, os.strerror(number))
             if notice.kind is Kind.REMOVED:
                 self._drop_entry(notice)
-        self._done(notice)
+        self._done(poke)
 
 
 def _is_heard(notice: Notice) -> bool:

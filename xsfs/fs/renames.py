@@ -94,6 +94,8 @@ class Rename:
         batch.append(requests.rm(self._source))
         for result in await self._client.batch(batch, tx_id):
             if isinstance(result, StoreError):
+                # In somebody's transaction, a part of the move stands.
+                self._node.view.spoilt = True
                 raise result
 
     def _expect(self, path: bytes, value: bytes | None) -> None:
@@ -148,6 +150,8 @@ async def rename(
     """
     if flags & ~NOREPLACE:
         raise FSError(errno.EINVAL)
+    if parent.view is not new_parent.view:
+        raise FSError(errno.EXDEV)
     check_name(new_name)
     node = await steps.tree.lookup(parent, name)
     source, target = node.path, paths.join(new_parent.path, new_name)
