@@ -39,9 +39,8 @@ _NAMES = {
     0x8000: "IGNORED",
     0x40000000: "ISDIR",
 }
+MODIFY = 0x2
 ALL_EVENTS = 0xFFF
-# All but what reading causes.
-CHANGES = ALL_EVENTS & ~(0x1 | 0x10)
 
 _HEADER = struct.Struct("iIII")
 

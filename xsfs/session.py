@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyfuse3
@@ -21,6 +22,7 @@ import trio
 from xsfs import connection, mounts
 from xsfs.aio import Client
 from xsfs.errors import XenStoreError
+from xsfs.fs import event_file
 from xsfs.fs.accomplice import Accomplice
 from xsfs.fs.changes import Changes
 from xsfs.fs.control import Controls
@@ -96,7 +98,10 @@ class Session:
             self._table.view,
             self._counts,
             hidden=[self._transactions],
-            everywhere={JSON: subtrees.control},
+            everywhere={
+                JSON: subtrees.control,
+                event_file.NAME: partial(event_file.EventFile, self._client),
+            },
         )
         entries = Entries(self._tree, controls)
         self._operations = Operations(

@@ -17,11 +17,13 @@ import random
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import xsfs
+from tests.inotify import MODIFY, Heard, Inotify
 from tests.mount.mounting import Mounted
 from tests.programs import Program
 from tests.xen.daemons import KINDS, Daemon
@@ -37,6 +39,10 @@ CHANGES = 100_000
 # One change in so many removes its node, until the next change makes it again.
 REMOVALS = 10
 
+# oxenstored freezes writers for good when a watcher is some 2,000 events behind: there, each
+# writer waits after so many changes until inotify has told of a change that it made last.
+PACE = {"xenstored": 0, "oxenstored": 150}
+
 # By node: when its last change was sent, and the value it left (None: removed).
 Last = dict[str, tuple[float, bytes | None]]
 
@@ -46,15 +52,23 @@ def nodes(writer: int, of: int) -> list[str]:
     return [f"soak/g{at % GROUPS}/w{writer}n{at}" for at in range(writer, of, WRITERS)]
 
 
-def write(socket: str, writer: int, count: int, of: int, report: Connection) -> None:
+def write(
+    socket: str, mount: Path, writer: int, count: int, of: int, pace: int, report: Connection
+) -> None:
     """A writer's life."""
     chance = random.Random(writer)
     mine = nodes(writer, of)
     last: Last = {}
-    with xsfs.Client(unix_socket_path=socket) as client:
+    with xsfs.Client(unix_socket_path=socket) as client, Inotify() as caught_up:
+        caught_up.watch(mount / "pace" / str(writer), "pace", MODIFY)
         for at in range(count):
+            if pace and not (at + 1) % pace:
+                client.write(b"/pace/%d" % writer, b"%d" % at)
+                caught_up.until(Heard("pace", "MODIFY").__eq__, 30.0)
             node = chance.choice(mine)
-            value = None if not chance.randrange(REMOVALS) else b"%d" % at
+            # To remove what is not there is no change.
+            there = node not in last or last[node][1] is not None
+            value = None if there and not chance.randrange(REMOVALS) else b"%d" % at
             last[node] = (time.monotonic(), value)
             if value is None:
                 client.delete(b"/" + node.encode())
@@ -81,7 +95,7 @@ class Watched:
     def read_to(self, end: str) -> None:
         """Take in all up to the creation of `end`."""
         while True:
-            what, _, path = self._program.read_line(30.0).decode().partition(" ")
+            what, _, path = self._program.read_line(60.0).decode().partition(" ")
             name = os.path.relpath(path, self._mount)
             if name == end and what == "CREATE":
                 return
@@ -120,15 +134,22 @@ def soak(daemon: Daemon, changes: int, of: int) -> list[str]:
         for node in every:
             client.write(b"/" + node.encode(), b"")
         client.write(b"/end/0", b"")
+        for writer in range(WRITERS):
+            client.write(b"/pace/%d" % writer, b"")
         watched = Watched(mounted.path)
         try:
             watched.exists.update(every)
             before_kb = resident_kb(mounted.process.pid)
             started_s = time.monotonic()
-            last = run_writers(daemon, changes, of)
-            written_s = time.monotonic()
-            client.write(b"/end/1", b"")
-            watched.read_to("end/1")
+            with ThreadPoolExecutor(1) as reader:
+                # All the time: inotify keeps no more than 16,384 events.
+                reading = reader.submit(watched.read_to, "end/1")
+                try:
+                    last = run_writers(daemon, mounted.path, changes, of)
+                finally:
+                    written_s = time.monotonic()
+                    client.write(b"/end/1", b"")
+                reading.result()
             # What was held back or lost is announced when the daemon has been quiet.
             client.write(b"/end/2", b"")
             watched.read_to("end/2")
@@ -145,14 +166,15 @@ def soak(daemon: Daemon, changes: int, of: int) -> list[str]:
         return wrong
 
 
-def run_writers(daemon: Daemon, changes: int, of: int) -> Last:
+def run_writers(daemon: Daemon, mount: Path, changes: int, of: int) -> Last:
     """All writers at once; what they left."""
     context = multiprocessing.get_context("spawn")
     last: Last = {}
     started = []
     for writer in range(WRITERS):
         ours, theirs = context.Pipe(duplex=False)
-        args = (str(daemon.socket), writer, changes // WRITERS, of, theirs)
+        share = changes // WRITERS
+        args = (str(daemon.socket), mount, writer, share, of, PACE[daemon.kind], theirs)
         process = context.Process(target=write, args=args)
         process.start()
         theirs.close()

@@ -30,6 +30,8 @@ class Control:
 
     # Type and permission bits, before the masks.
     mode = stat.S_IFREG | 0o444
+    # Whoever looks it up finds the same inode while the kernel holds it.
+    shared = True
 
     def __init__(self, name: bytes) -> None:
         self.name = name
@@ -125,8 +127,9 @@ class Controls:
         if make is None:
             return node.view.controls.get(name) if node.parent is None else None
         for inode in node.faces:
-            if inode.control is not None and inode.control.name == name:
-                return inode.control
+            control = inode.control
+            if control is not None and control.name == name and control.shared:
+                return control
         return make(node)
 
 

@@ -43,7 +43,7 @@ BURST = 1000
 _PAUSE_S = 0.05
 
 # How many paths are looked at in one turn.
-_TURN = 512
+_TURN = 64
 
 # How many paths may wait to be looked at; more are forgotten, and everything is looked at.
 _MARKS_MAX = 65536
@@ -136,6 +136,8 @@ class Follower:
             return
         if not rest:
             self._courier.invalidate(node)
+            for poller in node.pollers or ():
+                poller.wake()
         self._work.set()
 
     def _route(self, path: bytes) -> tuple[list[Node], list[bytes]]:
@@ -214,12 +216,8 @@ class Follower:
 
     def is_unchanged(self, node: Node, since: int) -> bool:
         """Whether nothing came for a node and all below it since the clock stood at `since`."""
-        above: Node | None = node
-        while above is not None:
-            if above.changed > since:
-                return False
-            above = above.parent
-        return self._listening and node.alive and node.below <= since
+        unchanged = node.below <= since and not node.changed_since(since)
+        return self._listening and node.alive and unchanged
 
     async def settle(self) -> None:
         """What we changed by no operation on its own file is seen by whoever asks from now on.

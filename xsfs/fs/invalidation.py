@@ -71,6 +71,11 @@ class Invalidator:
         self._stale[key] = drop
         self._work.set()
 
+    async def settle(self) -> None:
+        """Wait until nothing is left to be dropped."""
+        while self.busy:
+            await self._idle.wait()
+
     async def run(self) -> None:
         """Drop what waits, for ever."""
         while True:
@@ -81,6 +86,8 @@ class Invalidator:
             await trio.to_thread.run_sync(_drop, stale.values(), abandon_on_cancel=True)
             self._dropping = False
             if not self._stale:
+                self._idle.set()
+                self._idle = trio.Event()
                 self._settled()
                 self._idle.set()
 

@@ -127,8 +127,8 @@ class View:
 class Poller(Protocol):
     """Somebody who polls for a change of a node's value."""
 
-    def wake(self) -> None:
-        """It changed, or is gone."""
+    def wake(self, *, certain: bool = False) -> None:
+        """It changed, or is gone; not `certain`: perhaps before it was read."""
 
 
 class Told(NamedTuple):
@@ -279,12 +279,16 @@ class Node:
         if self.below > self.fetched and not self.directory:
             # What happened below makes it a directory.
             return False
+        return not self.changed_since(self.fetched)
+
+    def changed_since(self, stamp: int) -> bool:
+        """Whether an event that concerns it came after the view's clock stood at `stamp`."""
         node: Node | None = self
         while node is not None:
-            if node.changed > self.fetched:
-                return False
+            if node.changed > stamp:
+                return True
             node = node.parent
-        return True
+        return False
 
     def subtree(self) -> Iterator[Node]:
         """The known nodes from here on down, children before parents, sorted."""

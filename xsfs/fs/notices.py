@@ -280,17 +280,19 @@ class Courier:
             await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
             if not mounts.is_mounted(device):
                 self._wanted = frozenset()
+                for poke in (*self._sent, *self._waiting):
+                    self._done(poke)
+                self._sent.clear()
                 self._waiting.clear()
-                self._unsettled.clear()
                 self._room.set()
                 return
             log.warning("the event helper ended (status %s), starting another", process.returncode)
-            for poke in reversed(self._sent):
+            while self._sent:
+                poke = self._sent.pop()
                 if poke.fulfilled:
                     self._done(poke)
                 else:
                     self._waiting.appendleft(poke)
-            self._sent.clear()
             self._expected.clear()
             await trio.sleep(_RESTART_S)
 

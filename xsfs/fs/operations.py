@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from xsfs.fs.accomplice import Accomplice
     from xsfs.fs.changes import Changes
     from xsfs.fs.entries import Entries
+    from xsfs.fs.handles import Waker
     from xsfs.fs.nodes import Inode, Node
     from xsfs.fs.tree import Tree
 
@@ -217,7 +218,9 @@ class Operations(pyfuse3.Operations):
             return self._keep(PokeHandle())
         if flags & (os.O_WRONLY | os.O_RDWR):
             self._require_writable()
-        return self._keep(await self._open(known, flags))
+        handle = await self._open(known, flags)
+        handle.ino = inode
+        return self._keep(handle)
 
     @answering
     async def create(
@@ -236,6 +239,12 @@ class Operations(pyfuse3.Operations):
             self._table.discard(inode)
             raise
         return self._keep(handle), self._attributes.learnt(inode)
+
+    @answering
+    async def poll(
+        self, inode: int, fh: int, poll_handle: Waker | None, ctx: pyfuse3.RequestContext
+    ) -> int:
+        return self._handles[fh].poll(poll_handle)
 
     @answering
     async def read(self, fh: int, off: int, size: int) -> bytes:
