@@ -21,6 +21,7 @@ from xsfs.fs.control import Control
 from xsfs.fs.handles import Handle
 from xsfs.fs.tree import FSError
 from xsfs.jsontext import Reader
+from xsfs.protocol.packet import Op
 
 if TYPE_CHECKING:
     from xsfs.aio import Client
@@ -157,6 +158,7 @@ class Subtrees:
         except BaseException:
             node.view.spoilt = True
             raise
+        node.view.removed.update(merge.changed(r) for r in plan if r.op == Op.RM)
 
     async def _perform(self, node: Node, plan: list[Request[None]], tx_id: int) -> None:
         if node.parent is not None:
