@@ -20,9 +20,9 @@ PACKAGE = Path(xsfs.__file__).parent
 
 # A room imports only from rooms that stand above it here.
 ROOMS = (
-    *("errors", "protocol", "connection", "jsontree", "waiters", "link", "router", "monitors"),
-    *("client", "compat", "aio", "server", "options", "mounts", "fs", "session", "cli"),
-    "__main__",
+    *("errors", "protocol", "connection", "jsontext", "jsontree"),
+    *("waiters", "link", "router", "monitors", "client", "compat", "aio"),
+    *("server", "options", "mounts", "embedded", "fs", "session", "daemon", "cli", "__main__"),
 )
 
 # Pure code, to be tested with no socket, no kernel and no clock.
