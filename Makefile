@@ -14,7 +14,7 @@ BIN := .venv/bin
 
 # To build pyfuse3 and mount (fuse3 brings fusermount3), and what the tests run beside.
 DEBIAN_PACKAGES := fuse3 libfuse3-dev pkg-config gcc libc6-dev python3-dev python3-venv \
-	inotify-tools tree
+	inotify-tools jq tree
 
 .PHONY: help run debian venv xen lint test clean
 
