@@ -48,7 +48,7 @@ _REHEARSED_MAX = 1000
 _NO_TX_ID = 0xFFFFFFF0
 
 # A longer patch is refused, in bytes: it would all be held in memory.
-PATCH_MAX = 64 << 20
+PATCH_MAX = 16 << 20
 
 
 class _Rehearsed(Exception):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -189,6 +190,8 @@ class _Commit(Control):
 
     async def open(self, flags: int) -> Handle:
         """Open it, to write."""
+        if not flags & (os.O_WRONLY | os.O_RDWR):
+            raise FSError(errno.EACCES)
         return _CommitHandle(self._transactions, self._transaction)
 
 
