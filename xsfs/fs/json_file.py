@@ -14,6 +14,8 @@ import stat
 from functools import partial
 from typing import TYPE_CHECKING
 
+import trio
+
 from xsfs import jsontree
 from xsfs.errors import NotFound, StoreError, XenStoreError
 from xsfs.fs import merge
@@ -102,11 +104,14 @@ class Subtrees:
         # nothing of it has changed; and one that grows slow with the square of what is read
         # (48 s for 16,500 nodes). Watch events tell the same for nothing: those for a change
         # come before the reply to any later request.
+        enough_s = trio.current_time() + self._client.timeout_s / 2
         for _ in range(SNAPSHOT_ATTEMPTS):
             since = node.view.clock
             values = await self._client.read_tree(path)
             if self._follower.is_unchanged(node, since):
                 return values
+            if trio.current_time() > enough_s:
+                break
         self._follower.counts["unsteady_snapshots"] += 1
         return values
 
