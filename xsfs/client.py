@@ -126,7 +126,7 @@ class Client:
     def call(self, request: Request[T]) -> T:
         """Send one request (see `xsfs.protocol.requests`) and have its result."""
         (result,) = self.router.link().call((request,), self._transaction.id, self.timeout_s)
-        if isinstance(result, XenStoreError):
+        if isinstance(result, StoreError):
             raise result
         return cast("T", result)
 

@@ -13,6 +13,7 @@ import os
 import socket
 import stat
 import struct
+from collections import deque
 from typing import Protocol
 
 from xsfs import errors
@@ -63,6 +64,7 @@ class _SocketStream:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             # A daemon that does not accept lets connect() block; this bounds it.
+            self._socket.setblocking(timeout_s > 0)
             timeval = struct.pack("@ll", int(timeout_s), int(timeout_s % 1 * 1_000_000) or 1)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
             self._socket.connect(path)
@@ -106,6 +108,51 @@ class _DeviceStream:
         os.close(self._fd)
 
 
+class Outbox:
+    """Packets on their way out, in order.
+
+    Args:
+        stream: where to.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._pieces: deque[bytes | memoryview] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
+
+    def put(self, packets: list[bytes]) -> None:
+        """Send what the stream takes now; `flush` sends the rest.
+
+        Raises:
+            OSError: as `flush`.
+        """
+        self._pieces += packets if self._stream.one_packet_a_write else (b"".join(packets),)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what the stream takes now.
+
+        Raises:
+            OSError: the connection is lost.
+        """
+        pieces = self._pieces
+        try:
+            while pieces:
+                sent = self._stream.send(pieces[0])
+                if sent < len(pieces[0]):
+                    pieces[0] = memoryview(pieces[0])[sent:]
+                else:
+                    pieces.popleft()
+        except BlockingIOError:
+            pass
+
+    def clear(self) -> None:
+        """Forget what was not sent."""
+        self._pieces.clear()
+
+
 class Connection:
     """A way to a store; `open` goes it.
 
@@ -122,7 +169,8 @@ class Connection:
         """A new stream to the store.
 
         Args:
-            timeout_s: how long to wait for a store that does not accept, in seconds.
+            timeout_s: how long to wait for a store that does not accept, in seconds; 0 not
+                at all.
 
         Raises:
             ConnectionError: there is none, or access is denied.
