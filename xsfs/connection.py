@@ -14,10 +14,13 @@ import socket
 import stat
 import struct
 from collections import deque
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from xsfs import errors
 from xsfs.errors import Timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Where xenstored listens, and where a guest's kernel offers its store (Xen's default paths;
 # Linux, drivers/xen/xenbus). Looked for in this order.
@@ -122,21 +125,18 @@ class Outbox:
     def __bool__(self) -> bool:
         return bool(self._pieces)
 
-    def put(self, packets: list[bytes]) -> None:
-        """Send what the stream takes now; `flush` sends the rest.
-
-        Raises:
-            OSError: as `flush`.
-        """
+    def append(self, packets: list[bytes]) -> None:
+        """Have packets sent by the next `put`."""
         self._pieces += packets if self._stream.one_packet_a_write else (b"".join(packets),)
-        self.flush()
 
-    def flush(self) -> None:
-        """Send what the stream takes now.
+    def put(self, packets: list[bytes]) -> None:
+        """Send all that the stream takes now, these packets last; another `put` goes on.
 
         Raises:
             OSError: the connection is lost.
         """
+        if packets:
+            self.append(packets)
         pieces = self._pieces
         try:
             while pieces:
@@ -179,14 +179,11 @@ class Connection:
         try:
             return self._stream(timeout_s)
         except BlockingIOError as error:
-            raise Timeout(
-                errno.ETIMEDOUT, f"{self.path!r} did not accept within {timeout_s:g} s"
-            ) from error
+            text = f"not accepted within {timeout_s:g} s"
+            raise Timeout(errno.ETIMEDOUT, text, self.path) from error
         except OSError as error:
-            raise errors.ConnectionError(
-                error.errno or errno.EINVAL,
-                f"cannot connect to {self.path!r}: {error.strerror or error}",
-            ) from error
+            number, text = error.errno or errno.EINVAL, error.strerror or str(error)
+            raise errors.ConnectionError(number, text, self.path) from error
 
     def _stream(self, timeout_s: float) -> Stream:
         raise NotImplementedError
@@ -209,7 +206,7 @@ class XenBusConnection(Connection):
         self.path = _first(DEVICES) or DEVICES[0] if path is None else os.fsdecode(path)
 
     def _stream(self, timeout_s: float) -> Stream:
-        if _is_socket(self.path):
+        if _is_a(stat.S_ISSOCK, self.path):
             return _SocketStream(self.path, timeout_s)
         return _DeviceStream(self.path)
 
@@ -232,7 +229,8 @@ def find(source: str | None = None) -> UnixSocketConnection | XenBusConnection:
     named = source if source not in PLACEHOLDERS else None
     named = named or _named_by_environment()
     if named is not None:
-        is_device = os.path.exists(named) and not _is_socket(named)
+        # The one in /proc looks like a regular file.
+        is_device = named in DEVICES or _is_a(stat.S_ISCHR, named)
         return XenBusConnection(named) if is_device else UnixSocketConnection(named)
     if path := _first(SOCKETS):
         return UnixSocketConnection(path)
@@ -261,8 +259,8 @@ def _first(paths: tuple[str, ...]) -> str | None:
     return next((path for path in paths if os.path.exists(path)), None)
 
 
-def _is_socket(path: str) -> bool:
+def _is_a(kind: Callable[[int], bool], path: str) -> bool:
     try:
-        return stat.S_ISSOCK(os.stat(path).st_mode)
+        return kind(os.stat(path).st_mode)
     except OSError:
         return False

@@ -238,8 +238,8 @@ class Link:
                     os.eventfd_read(fd)
                 else:
                     self._receive(_BULK_READ_SIZE if is_bulk else _READ_SIZE)
-            if self._outbox and self._error is None:
-                self._flush()
+            if self._outbox:
+                self._send([])
 
     # -- under the lock -----------------------------------------------------------------------
 
@@ -285,31 +285,20 @@ class Link:
         os.close(self._wake_fd)
 
     def _send(self, packets: list[bytes]) -> None:
-        """Send, or leave to the leader to send, in order."""
+        """Send all that the stream takes now, in order; the leader sends the rest."""
         if self._error is not None:
             return
         try:
             self._outbox.put(packets)
         except BaseException as error:
             self._broken(error)
-        else:
-            self._poll_output()
-            if self._outbox and self._is_led:
-                os.eventfd_write(self._wake_fd, 1)
-
-    def _flush(self) -> None:
-        try:
-            self._outbox.flush()
-        except BaseException as error:
-            self._broken(error)
-        else:
-            self._poll_output()
-
-    def _poll_output(self) -> None:
+            return
         if self._polls_output != bool(self._outbox):
             self._polls_output = not self._polls_output
             polled = select.POLLIN | select.POLLOUT if self._polls_output else select.POLLIN
             self._poll.modify(self._stream.fileno(), polled)
+            if self._is_led:
+                os.eventfd_write(self._wake_fd, 1)
 
     def _receive(self, size: int) -> None:
         try:

@@ -3,7 +3,7 @@
 """Every operation of the protocol: how its request is encoded, and its reply decoded.
 
 Both clients speak through these functions, so each operation is spelled once. They raise
-`InvalidPath`, `InvalidPermission` and `InvalidPayload` for what no store would take. Pure.
+a `ValueError` (`InvalidPath`, ...) for what no store would take. Pure.
 Source: xenstore.txt, "Communication with xenstore".
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from xsfs.errors import InvalidPayload, UnexpectedPacket
+from xsfs.errors import InvalidOperation, InvalidPayload, UnexpectedPacket
 from xsfs.protocol import paths, perms
 from xsfs.protocol.packet import PAYLOAD_MAX, Op
 
@@ -183,7 +183,9 @@ def is_domain_introduced(domid: int) -> Request[bool]:
 
 
 def introduce_domain(domid: int, mfn: int, eventchn: int) -> Request[None]:
-    """Let a domain speak to the store by its ring page and event channel."""
+    """Let a domain, not 0, speak to the store by its ring page and event channel."""
+    if not domid:
+        raise InvalidOperation("domain 0 cannot be introduced")
     return Request(Op.INTRODUCE, _numbers(domid, mfn, eventchn), _nothing)
 
 
