@@ -14,6 +14,7 @@ from __future__ import annotations
 import errno
 import logging
 import select
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 import trio
@@ -94,15 +95,16 @@ class Subscription(Protocol):
 class _Batch:
     """Requests sent together, and the task that waits for all their results."""
 
-    __slots__ = ("done", "is_abandoned", "is_lost", "left", "results")
+    __slots__ = ("done", "is_abandoned", "is_lost", "left", "results", "undoings")
 
     def __init__(self, size: int) -> None:
         self.results: list[object] = [None] * size
         self.left = size
         # The connection went before all were answered.
         self.is_lost = False
-        # The task gave up waiting.
+        # The task gave up waiting; what is to be done about replies that came before.
         self.is_abandoned = False
+        self.undoings: list[Callable[[], None]] = []
         self.done: trio.Event | None = None
 
     def settle(self, index: int, result: object) -> None:
@@ -129,7 +131,10 @@ class _Batch:
             try:
                 await self.done.wait()
             except BaseException:
+                # All may have come since we were cancelled.
                 self.is_abandoned = True
+                for undo in self.undoings:
+                    undo()
                 raise
         if self.is_lost:
             raise errors.ConnectionError(errno.ECONNRESET, "the connection to the store was lost")
@@ -403,15 +408,20 @@ class Pipeline:
         return sent
 
     def _undone_if_abandoned(self, request: Request[object], sent: _Batch) -> Request[object]:
+        """The same request, with that undone which it brings about when nobody waits for it."""
+
         def decode(payload: bytes) -> object:
             result = request.decode(payload)
             if request.op == Op.TRANSACTION_START:
                 result = self.epoch << _TX_ID_BITS | cast("int", result)
-                if sent.is_abandoned:
-                    self._tell(requests.transaction_end(False), result)
-            elif sent.is_abandoned:
+                undo = partial(self._tell, requests.transaction_end(False), result)
+            else:
                 path, token, *_ = request.payload.split(b"\0")
-                self._tell(requests.unwatch(path, token))
+                undo = partial(self._tell, requests.unwatch(path, token))
+            if sent.is_abandoned:
+                undo()
+            else:
+                sent.undoings.append(undo)
             return result
 
         return request._replace(decode=decode)
