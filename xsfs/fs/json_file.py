@@ -96,7 +96,7 @@ class Subtrees:
             return await self._client.read_tree(path, tx_id)
         if await self._has_snapshots():
             try:
-                return await self._client.transaction(partial(self._client.read_tree, path))
+                return await self._client.run_in_transaction(partial(self._client.read_tree, path))
             except StoreError as error:
                 # A quota; or the node is not there, which is found again.
                 log.debug("%s: no snapshot: %s", path.decode(), error)
@@ -141,7 +141,7 @@ class Subtrees:
             raise _Rehearsed
 
         try:
-            await self._client.transaction(try_all)
+            await self._client.run_in_transaction(try_all)
         except _Rehearsed:
             return
 
@@ -155,7 +155,9 @@ class Subtrees:
         """
         tx_id = node.view.tx_id
         if not tx_id:
-            await self._client.transaction(partial(self._perform, node, plan), PATCH_ATTEMPTS)
+            await self._client.run_in_transaction(
+                partial(self._perform, node, plan), PATCH_ATTEMPTS
+            )
             await self._follower.settle()
             return
         try:
