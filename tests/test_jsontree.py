@@ -61,8 +61,7 @@ def test_as_deep_as_a_path_can_be() -> None:
     values = {b"/": b""} | {b"/a" * depth: b"%d" % depth for depth in range(1, 1500)}
     text = jsontree.dumps(values)
     assert text.count(b"{") == text.count(b"}") == 1499
-    with pytest.raises(ValueError, match="too many levels"):
-        jsontree.loads(text)
+    assert jsontree.loads(text) == values
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,8 @@ class Client:
         # How many connections there have been. A transaction belongs to one of them.
         self.epoch = 0
         self.on_reconnect: Callable[[], None] = lambda: None
+        # The connection is lost, and with it all transactions; the next is yet to be made.
+        self.on_loss: Callable[[], None] = lambda: None
         self._fd = -1
         self._conversation: Conversation[tuple[_Batch, int]] = Conversation()
         self._outgoing = bytearray()
@@ -209,6 +211,7 @@ class Client:
             trio.lowlevel.notify_closing(fd)
             os.close(fd)
         log.warning("%s: connection lost (%s)", self.path, reason)
+        self.on_loss()
         scope.cancel()
 
     async def _greet(self) -> None:
@@ -376,16 +379,18 @@ class Client:
 
     # -- transactions and watches -------------------------------------------------------------
 
-    async def transaction(self, body: Callable[[int], Awaitable[T]]) -> T:
+    async def transaction(
+        self, body: Callable[[int], Awaitable[T]], attempts: int = TRANSACTION_ATTEMPTS
+    ) -> T:
         """Run `body(tx_id)` in a transaction and commit; start over when that conflicts.
 
         Nothing of an attempt that does not commit, or whose body raises, stays in the store.
 
         Raises:
-            Conflict: other clients were in the way TRANSACTION_ATTEMPTS times.
+            Conflict: other clients were in the way `attempts` times.
             StoreError, Timeout, ConnectionError: from the body or the commit.
         """
-        for attempt in range(TRANSACTION_ATTEMPTS):
+        for attempt in range(attempts):
             tx_id = await self.call(requests.transaction_start())
             epoch = self.epoch
             try:
@@ -398,7 +403,7 @@ class Client:
             try:
                 await self.call(requests.transaction_end(True), tx_id)
             except StoreError as error:
-                if error.errno != errno.EAGAIN or attempt == TRANSACTION_ATTEMPTS - 1:
+                if error.errno != errno.EAGAIN or attempt == attempts - 1:
                     raise
                 continue
             return result

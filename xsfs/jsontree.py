@@ -9,15 +9,15 @@ through as surrogate escapes, so every value survives the round trip.
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TYPE_CHECKING, cast
 
+from xsfs import jsontext
 from xsfs.protocol import paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-Json: TypeAlias = "str | dict[str, Json]"
+    from xsfs.jsontext import Json
 
 
 def to_text(data: bytes) -> str:
@@ -40,7 +40,6 @@ def dump(values: Mapping[bytes, bytes], top: bytes = b"/") -> Json:
     Args:
         values: the value of `top` and of every node below it, by absolute path, parents
             before their children; other paths are left out.
-        top: an absolute path.
     """
     objects: dict[bytes, dict[str, Json]] = {}
     whole: dict[str, Json] = {}
@@ -71,41 +70,15 @@ def _make_object(
 
 
 def dumps(values: Mapping[bytes, bytes], top: bytes = b"/") -> bytes:
-    """`dump` as a line of ASCII, however deep."""
-    return "".join(_pieces(dump(values, top))).encode("ascii") + b"\n"
-
-
-def _pieces(tree: Json) -> Iterator[str]:
-    # json.dumps recurses, and a thousand levels fit into one path.
-    if isinstance(tree, str):
-        yield json.dumps(tree)
-        return
-    yield "{"
-    stack = [iter(tree.items())]
-    separator = ""
-    while stack:
-        item = next(stack[-1], None)
-        if item is None:
-            stack.pop()
-            yield "}"
-            separator = ", "
-            continue
-        key, node = item
-        yield f"{separator}{json.dumps(key)}: "
-        if isinstance(node, str):
-            yield json.dumps(node)
-            separator = ", "
-        else:
-            yield "{"
-            stack.append(iter(node.items()))
-            separator = ""
+    """`dump` as a line of ASCII."""
+    return jsontext.dumps(dump(values, top)).encode("ascii") + b"\n"
 
 
 def load(tree: object, top: bytes = b"/") -> dict[bytes, bytes]:
     """The values by absolute path, parents before children, of a tree in JSON.
 
     Args:
-        tree: what `json.loads` gave.
+        tree: what the JSON text says.
         top: the path at which the tree stands.
 
     Raises:
@@ -141,10 +114,7 @@ def loads(text: str | bytes, top: bytes = b"/") -> dict[bytes, bytes]:
     """`load` from JSON text.
 
     Raises:
-        ValueError: the text is not JSON, not a tree, or too deep (about a thousand levels).
+        ValueError: the text is not JSON, or not a tree.
     """
-    try:
-        tree = json.loads(text)
-    except RecursionError:
-        raise ValueError("too many levels") from None
-    return load(tree, top)
+    data = text.encode() if isinstance(text, str) else text
+    return load(jsontext.loads(data), top)

@@ -190,10 +190,11 @@ class Link:
             while waiter.left:
                 if not leads:
                     with self._lock:
+                        if not waiter.left:
+                            return
+                        leads = self._take_lead()
                         self._waiters[waiter] = None
                         waiter.set_alarm()
-                        if waiter.left:
-                            leads = self._take_lead()
                 if leads:
                     self._lead(left_s, waiter.left >= _BULK)
                 else:

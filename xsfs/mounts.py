@@ -12,10 +12,25 @@ import ctypes
 import errno
 import os
 import re
+import shutil
+import stat
 import subprocess
-from typing import NamedTuple
+import sys
+from contextlib import suppress
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 FSTYPE = "fuse.xsfs"
+FSTAB = "/etc/fstab"
+FUSE_CONF = "/etc/fuse.conf"
+
+
+class MountError(RuntimeError):
+    """The mount could not be made; the text says in one line why, and what to do."""
+
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -66,6 +81,49 @@ def at(mountpoint: str) -> Mount | None:
     return None
 
 
+def named_source(source: str | None, mountpoint: str) -> str | None:
+    """The source word for word as mount(8) has it, of which mount.fuse leaves a part away.
+
+    `xsfs#SOURCE` in fstab's first field, or on mount's own command line, reaches us as
+    `SOURCE`. The mount table must have it whole, else `mount -a` mounts once more.
+
+    Args:
+        source: as on our own command line.
+        mountpoint: an absolute path without symbolic links.
+    """
+    words = _words_of_mount()
+    found = [word for word in words if _names(word, source)]
+    fstab = next((after for word, after in pairwise(words) if word in ("-T", "--fstab")), FSTAB)
+    with suppress(OSError), open(fstab, encoding="utf-8", errors="surrogateescape") as lines:
+        for what, where, *_ in (fields for line in lines if len(fields := line.split()) > 1):
+            if _names(_unescape(what), source) and os.path.realpath(_unescape(where)) == mountpoint:
+                found.append(_unescape(what))
+    return found[0] if found else source
+
+
+def _names(what: str, source: str | None) -> bool:
+    """Whether mount.fuse makes of `what` this program and its source."""
+    program, sharp, rest = what.partition("#")
+    is_us = os.path.basename(program) == os.path.basename(sys.argv[0])
+    return is_us and (rest == source if sharp else source is None)
+
+
+def _words_of_mount() -> list[str]:
+    """The command line of the mount(8) that runs us, if it does: directly, or by a shell."""
+    pid = os.getppid()
+    for _ in range(2):
+        with suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = [os.fsdecode(word) for word in file.read().split(b"\0")]
+            if os.path.basename(words[0]) == "mount":
+                return words
+        with (
+            suppress(OSError),
+            open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file,
+        ):
+            pid = int(file.read().rpartition(")")[2].split()[1])
+    return []
+
+
 def detach(mountpoint: str) -> None:
     """Unmount at once, whoever still uses it.
 
@@ -81,6 +139,78 @@ def detach(mountpoint: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise OSError(errno.EPERM, done.stderr.strip() or "fusermount3 failed", mountpoint)
+
+
+def check_fuse(options: Collection[str]) -> None:
+    """See that this user may mount by FUSE at all, where the kernel's own word says too little.
+
+    Args:
+        options: what goes on to libfuse.
+
+    Raises:
+        MountError: not so.
+    """
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
+    except FileNotFoundError:
+        raise MountError(
+            "/dev/fuse is missing: `modprobe fuse`, or hand the device to this container"
+        ) from None
+    except OSError as error:
+        raise MountError(
+            f"/dev/fuse cannot be opened: {error.strerror}; root can, or `chmod 666 /dev/fuse`"
+        ) from None
+    if not os.geteuid():
+        return
+    if shutil.which("fusermount3") is None:
+        raise MountError("fusermount3 is missing, without which only root can mount (fuse3)")
+    if not {"allow_other", "allow_root"}.isdisjoint(options) and not _may_allow_other():
+        raise MountError(
+            "allow_other and allow_root are for root alone, "
+            f"unless {FUSE_CONF} has a line `user_allow_other`"
+        )
+
+
+def _may_allow_other() -> bool:
+    with suppress(OSError), open(FUSE_CONF, encoding="utf-8", errors="replace") as lines:
+        return any(line.strip() == "user_allow_other" for line in lines)
+    return False
+
+
+def prepare(mountpoint: str, *, nonempty: bool) -> str:
+    """The absolute path of a directory that can be mounted on; a stale mount of ours goes.
+
+    Raises:
+        MountError: it cannot be.
+    """
+    path = os.path.realpath(mountpoint)
+    found = at(path)
+    is_ours = found is not None and found.fstype == FSTYPE
+    try:
+        mode = os.stat(path).st_mode
+        if is_ours:
+            # The kernel answers the former from memory, for a while.
+            os.statvfs(path)
+    except FileNotFoundError:
+        raise MountError(f"{mountpoint}: there is no such directory; make it first") from None
+    except OSError as error:
+        if not is_ours or error.errno != errno.ENOTCONN:
+            raise MountError(f"{mountpoint}: {error.strerror}") from None
+        try:
+            detach(path)
+        except OSError as failed:
+            raise MountError(
+                f"{mountpoint}: a stale mount that cannot be unmounted: {failed.strerror}"
+            ) from None
+        return prepare(mountpoint, nonempty=nonempty)
+    if not stat.S_ISDIR(mode):
+        raise MountError(f"{mountpoint}: not a directory")
+    if is_ours:
+        raise MountError(f"{mountpoint}: xsfs is mounted there already; unmount it first")
+    # Looking into an automount point would have systemd mount what is being mounted.
+    if not nonempty and not (found and found.fstype == "autofs") and os.listdir(path):
+        raise MountError(f"{mountpoint}: not empty; to hide what is in it, mount with -o nonempty")
+    return path
 
 
 def make_read_only(mountpoint: str) -> bool:

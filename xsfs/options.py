@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast, get_args
 
 from xsfs.protocol import paths
 
@@ -33,6 +33,7 @@ class Options:
     root: bytes = b"/"
     raw: bool = False
     read_only: bool = False
+    nonempty: bool = False
     cache: CacheMode = "strict"
     events: EventMode = "full"
     timeout_s: float = 10.0
@@ -43,6 +44,38 @@ class Options:
     fsname: str | None = None
     subtype: str = "xsfs"
     fuse: frozenset[str] = frozenset()
+
+
+class Described(NamedTuple):
+    """An option as --help and the manual page show it."""
+
+    syntax: str
+    meaning: str
+
+
+DESCRIPTIONS = (
+    Described("ro", "nothing can be changed through the mount"),
+    Described("uid=N", "the user who owns the files (who mounts)"),
+    Described("gid=N", "the group that owns the files (who mounts)"),
+    Described("umask=MASK", "permission bits, in octal, that all files and directories lack (0)"),
+    Described("fmask=MASK", "the same, for files alone"),
+    Described("dmask=MASK", "the same, for directories alone"),
+    Described("root=PATH", "mount the subtree below this store path (/)"),
+    Described("raw", "values as they are: no newline added in reading, none stripped in writing"),
+    Described("cache=MODE", "strict: values read anew at each open; watch: from memory; off"),
+    Described("events=MODE", "inotify events: full; modify: of written values alone; off"),
+    Described("timeout=SECONDS", "how long to wait for a store that does not answer (10)"),
+    Described("nonempty", "mount although files in the mountpoint will be hidden"),
+    Described("socket=PATH", "with embedded: where other clients find the store"),
+    Described("load=FILE.json", "with embedded: what is in the store, instead of the sample"),
+    Described("debug", "log each request with its answer and time"),
+    Described("allow_other", "let other users in; needs user_allow_other in /etc/fuse.conf"),
+    Described("allow_root", "let root in, and no other user; needs the same"),
+    Described("default_permissions", "let the kernel check modes and owners (always on)"),
+    Described("fsname=NAME", "what the mount table calls the source (SOURCE as it was given)"),
+    Described("subtype=NAME", "the type in the mount table, after `fuse.` (xsfs)"),
+    Described("max_read=BYTES", "accepted, and without effect: values are smaller than a page"),
+)
 
 
 # Words that mount(8) and fstab pass and that say nothing to us, or are for other readers.
@@ -98,7 +131,8 @@ _FUSE = frozenset(
         "auto_unmount",
     }
 )
-_FUSE_VALUED = frozenset({"max_read"})
+# Our own without a value, and the fields that they set.
+_SWITCHES = {"ro": "read_only", "raw": "raw", "debug": "debug", "nonempty": "nonempty"}
 # Words for the kernel's security modules.
 _SECURITY = frozenset({"context", "fscontext", "defcontext", "rootcontext"})
 
@@ -121,15 +155,19 @@ def parse(text: str) -> Options:
         name, equals, value = word.partition("=")
         if name in _IGNORED or name.startswith(("x-", "X-")) or name == "comment":
             continue
+        name = name.replace("-", "_")
         if name == "remount":
             raise OptionError("remount is not supported: unmount, then mount with the new options")
-        if name in ("ro", "raw", "debug") and not equals:
-            values[{"ro": "read_only"}.get(name, name)] = True
+        if name in _SWITCHES and not equals:
+            values[_SWITCHES[name]] = True
         elif name in _FUSE and not equals:
             fuse -= {name[2:], "no" + name}
             fuse.add(name)
-        elif (name in _FUSE_VALUED or name in _SECURITY) and value:
-            fuse.add(word)
+        elif name in _SECURITY and value:
+            fuse.add(f"{name}={value}")
+        elif name == "max_read" and value.isdecimal():
+            # libfuse wants it agreed upon in a handler that pyfuse3 keeps to itself.
+            continue
         elif name in _VALUED and value:
             values.update(_VALUED[name](name, value))
         else:

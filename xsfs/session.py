@@ -8,6 +8,7 @@ daemon runs.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
@@ -18,23 +19,27 @@ from typing import TYPE_CHECKING
 import pyfuse3
 import trio
 
-from xsfs import connection, jsontree, mounts
+from xsfs import connection, mounts
 from xsfs.aio import Client
-from xsfs.errors import StoreError
+from xsfs.errors import XenStoreError
 from xsfs.fs.accomplice import Accomplice
 from xsfs.fs.changes import Changes
 from xsfs.fs.control import Controls
 from xsfs.fs.entries import Entries
 from xsfs.fs.follower import Follower
+from xsfs.fs.json_file import NAME as JSON
+from xsfs.fs.json_file import Subtrees
 from xsfs.fs.nodes import NodeTable
 from xsfs.fs.notices import Courier
 from xsfs.fs.operations import Operations
+from xsfs.fs.transactions import Transactions
 from xsfs.fs.tree import Tree
-from xsfs.server import Store, sample, serve
+from xsfs.mounts import MountError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
 
+    from xsfs.embedded import Embedded
     from xsfs.options import Options
 
 log = logging.getLogger(__name__)
@@ -42,12 +47,16 @@ log = logging.getLogger(__name__)
 # The source that means a store of our own.
 EMBEDDED = "embedded"
 
+# What to do when the store cannot be reached.
+_HINTS = {
+    errno.ENOENT: "; is xenstored running?",
+    errno.ECONNREFUSED: "; is xenstored running?",
+    errno.EACCES: "; are you root?",
+    errno.EPERM: "; are you root?",
+}
+
 # More requests than this at once wait in the kernel. A blocked reader holds one each.
 _MAX_TASKS = 10_000
-
-
-class MountError(RuntimeError):
-    """The mount could not be made; the text says why, and what to do."""
 
 
 class Session:
@@ -57,7 +66,7 @@ class Session:
         path: the store's socket or device.
         source: what the mount table shall name as its source.
         mountpoint: an absolute path.
-        store: the embedded store, to be served at `path`.
+        store: the embedded store, which listens at `path`.
     """
 
     def __init__(
@@ -66,7 +75,7 @@ class Session:
         source: str,
         mountpoint: str,
         options: Options,
-        store: Store | None = None,
+        store: Embedded | None = None,
     ) -> None:
         self._path = path
         self._store = store
@@ -80,10 +89,19 @@ class Session:
         self._follower = Follower(self._tree, self._courier)
         self._tree.turned = self._courier.turned
         self._client.on_reconnect = self._follower.reconnected
+        self._transactions = Transactions(self._client, self._table, self._follower.settle)
+        self._client.on_loss = self._transactions.lost
+        subtrees = Subtrees(self._client, self._follower)
+        controls = Controls(
+            self._table.view,
+            self._counts,
+            hidden=[self._transactions],
+            everywhere={JSON: subtrees.control},
+        )
         self._operations = Operations(
             self._tree,
             Changes(self._tree, self._follower.echoes),
-            Entries(self._tree, Controls(self._counts)),
+            Entries(self._tree, controls),
             Accomplice(self._table, self._courier),
         )
 
@@ -92,28 +110,30 @@ class Session:
         """The session for a command line's source.
 
         Raises:
-            OSError: no store is found, or a file cannot be read.
-            MountError: the options do not go with the source.
+            MountError: no store is found, or the options do not go with the source.
         """
         name = options.fsname or source or "xsfs"
-        if source != EMBEDDED:
-            if options.socket or options.load:
-                raise MountError("socket= and load= go with the source `embedded`")
-            try:
-                path = connection.find(source).path
-            except connection.NoStore as error:
-                raise MountError(
-                    f"{error.strerror}; to try without Xen: xsfs embedded MOUNTPOINT"
-                ) from None
-            return cls(path, name, mountpoint, options)
-        store = _embedded_store(options)
-        path = options.socket or os.path.join(tempfile.mkdtemp(prefix="xsfs-"), "socket")
-        return cls(path, name, mountpoint, options, store)
+        if source == EMBEDDED:
+            # Loaded only where it is needed: that takes time.
+            from xsfs.embedded import Embedded
+
+            store = Embedded(options)
+            return cls(store.path, name, mountpoint, options, store)
+        if options.socket or options.load:
+            raise MountError("socket= and load= go with the source `embedded`")
+        try:
+            path = connection.find(source).path
+        except connection.NoStore as error:
+            raise MountError(
+                f"{error.strerror}; to try without Xen: xsfs embedded MOUNTPOINT"
+            ) from None
+        return cls(os.path.abspath(path), name, mountpoint, options)
 
     def _counts(self) -> dict[str, int]:
         return {
             "inodes": len(self._table),
             "connections": self._client.epoch,
+            "transactions": len(self._transactions),
             **self._follower.counts,
             **self._courier.counts,
         }
@@ -122,22 +142,28 @@ class Session:
         """Mount, call `ready`, and serve until unmounted or told to end by a signal.
 
         Raises:
-            ConnectionError: the store cannot be reached.
-            MountError: the mount was refused.
+            MountError: the store cannot be reached, or the mount was refused.
         """
         async with AsyncExitStack() as stack:
-            if self._store is not None and self._options.socket is None:
-                stack.callback(os.rmdir, os.path.dirname(self._path))
             nursery = await stack.enter_async_context(trio.open_nursery())
             stack.callback(nursery.cancel_scope.cancel)
             if self._store is not None:
-                await nursery.start(serve, self._path, self._store)
-            await nursery.start(self._client.run)
-            await self._follower.watch()
+                try:
+                    await nursery.start(self._store.serve)
+                except OSError as error:
+                    raise MountError(f"{self._path}: {error.strerror or error}") from None
             try:
+                await nursery.start(self._client.run)
+            except OSError as error:
+                said = error.strerror or error
+                hint = _HINTS.get(error.errno or 0, "")
+                raise MountError(f"cannot connect to {self._path}: {said}{hint}") from None
+            try:
+                await self._follower.watch()
                 await self._tree.refresh_node(self._table.root.node)
-            except StoreError as error:
-                raise MountError(f"cannot read {self._options.root.decode()}: {error}") from None
+            except XenStoreError as error:
+                raise MountError(f"cannot read the store: {error}") from None
+            signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
             device = self._mount()
             stack.callback(pyfuse3.close, unmount=True)
             self._courier.start_invalidating()
@@ -146,14 +172,15 @@ class Session:
                 nursery.start_soon(self._courier.run, self._mountpoint, device)
             nursery.start_soon(self._follower.run)
             nursery.start_soon(self._follower.renew_after_bursts)
-            nursery.start_soon(self._end_on_signal)
+            nursery.start_soon(self._transactions.abort_idle)
+            nursery.start_soon(_end_on_signal, signals)
             ready()
             await pyfuse3.main(max_tasks=_MAX_TASKS)
 
     def _mount(self) -> int:
         """Mount; the device number of what was mounted."""
-        fuse = {"default_permissions", *self._options.fuse}
-        fuse |= {f"fsname={_escape(self._source)}", f"subtype={self._options.subtype}"}
+        fuse = {"default_permissions", *map(_escape, self._options.fuse)}
+        fuse |= {f"fsname={_escape(self._source)}", f"subtype={_escape(self._options.subtype)}"}
         with _stderr_caught() as said:
             try:
                 pyfuse3.init(self._operations, self._mountpoint, fuse)
@@ -167,25 +194,11 @@ class Session:
             log.info("not privileged: read-only is enforced by the daemon alone")
         return mount.device
 
-    async def _end_on_signal(self) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async for number in signals:
-                log.info("ending on %s", signal.Signals(number).name)
-                pyfuse3.terminate()
-                return
 
-
-def _embedded_store(options: Options) -> Store:
-    store = Store()
-    if options.load is None:
-        store.load(sample.tree(), sample.permissions())
-        return store
-    try:
-        with open(options.load, "rb") as file:
-            store.load(jsontree.loads(file.read()))
-    except ValueError as error:
-        raise MountError(f"{options.load}: {error}") from None
-    return store
+async def _end_on_signal(signals: AsyncIterator[int]) -> None:
+    number = await anext(signals)
+    log.info("ending on %s", signal.Signals(number).name)
+    pyfuse3.terminate()
 
 
 def _escape(value: str) -> str:

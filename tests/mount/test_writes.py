@@ -17,6 +17,8 @@ import pytest
 from tests.mount.shell import run, sh, until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.mount.conftest import Here
 
 # What a shell does with the file `f`, and the values that the store is to see.
@@ -134,12 +136,16 @@ def test_xenstore_watch_sees_one_event_for_a_write(here: Here) -> None:
     assert here.tap.values(here.at(b"g")) == [b"a", b"a\nb"]
 
 
+def has_size(path: Path, size: int) -> bool:
+    return path.stat().st_size == size
+
+
 def test_st_size_is_true_of_closed_and_open_files(here: Here) -> None:
     path = here.path / "f"
     for value in (b"", b"1", b"\n", b"x" * 2000):
         here.store.write(here.at(b"f"), value)
         size = len(value) + 1 if value else 0
-        until(partial(lambda size: path.stat().st_size == size, size))
+        until(partial(has_size, path, size))
         assert len(path.read_bytes()) == size
     with open(path, "r+b", buffering=0) as file:
         for size in (3, 0, 10):

@@ -18,9 +18,10 @@ from tests.server.conversation import (
     Side,
     Step,
 )
-from tests.xen.daemons import Daemon
+from tests.xen.daemons import Daemon, Kind
 from tests.xen.rings import Hypervisor
 from xsfs.server import running
+from xsfs.server.rules import BY_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,14 +49,15 @@ class Stores(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def stores(xen: Xen) -> Iterator[Stores]:
-    """The embedded store and xenstored; each test or example has to renew them."""
+def stores(request: pytest.FixtureRequest, xen: Xen) -> Iterator[Stores]:
+    """The embedded store and a real daemon; each test or example has to renew them."""
+    kind: Kind = getattr(request, "param", "xenstored")
     with (
         TemporaryDirectory(prefix="xsfs-") as folder,
-        Daemon("xenstored", Path(folder), xen) as daemon,
+        Daemon(kind, Path(folder), xen) as daemon,
         Hypervisor(daemon.rundir) as hypervisor,
         RealSide(daemon, hypervisor) as real,
-        running(domains=[GUEST_DOMID]) as path,
+        running(domains=[GUEST_DOMID], rules=BY_NAME[kind]) as path,
         EmbeddedSide(path) as embedded,
     ):
         # Owners of nodes have to exist.

@@ -60,13 +60,15 @@ class Peer:
         self._req_id = 0
 
     def say(self, op: int, payload: bytes, tx_id: int = 0) -> list[tuple[int, bytes]]:
-        """Everything up to the reply, which is the last."""
+        """Everything up to the reply, which is the last; a new transaction is noted."""
         self._req_id += 1
         self.wire.send(op, payload, self._req_id, tx_id)
         heard = []
         while True:
             packet = self.wire.receive()
             heard.append((packet.op, _comparable(packet.op, packet.payload)))
+            if packet.op == Op.TRANSACTION_START:
+                self.transactions.append(int(packet.payload[:-1]))
             if packet.op != Op.WATCH_EVENT:
                 assert packet.req_id == self._req_id, packet
                 return heard
@@ -135,10 +137,8 @@ class Side:
     def _follow_transactions(
         self, step: Step, peer: Peer, tx_id: int, reply: tuple[int, bytes]
     ) -> None:
-        op, payload = reply
-        if op == Op.TRANSACTION_START:
-            peer.transactions.append(int(payload[:-1]))
-        elif step.op == Op.TRANSACTION_END and tx_id in peer.transactions:
+        op, _ = reply
+        if step.op == Op.TRANSACTION_END and tx_id in peer.transactions:
             if reply != (Op.ERROR, b"EINVAL\0"):
                 peer.transactions.remove(tx_id)
         elif op == Op.RESET_WATCHES:
@@ -149,8 +149,11 @@ class Side:
 
 
 def _comparable(op: int, payload: bytes) -> bytes:
-    # The generation is a number of the daemon's own.
-    return payload.partition(b"\0")[2] if op == Op.DIRECTORY_PART else payload
+    if op == Op.DIRECTORY_PART:
+        # The generation is a number of the daemon's own.
+        return payload.partition(b"\0")[2]
+    # So is the id of a transaction.
+    return b"" if op == Op.TRANSACTION_START else payload
 
 
 class RealSide(Side):

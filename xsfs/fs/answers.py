@@ -7,12 +7,14 @@ from __future__ import annotations
 import errno
 import functools
 import logging
+from time import monotonic
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import pyfuse3
 
 from xsfs.errors import ConnectionError as StoreConnectionError
 from xsfs.errors import InvalidPath, InvalidPayload, InvalidPermission, StoreError
+from xsfs.fs import trace
 from xsfs.fs.tree import FSError
 
 if TYPE_CHECKING:
@@ -49,8 +51,7 @@ def errno_of(error: Exception) -> int | None:
 def answering(handler: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """A handler whose every exception is an answer; the mount lives on."""
 
-    @functools.wraps(handler)
-    async def answer(*args: P.args, **kwargs: P.kwargs) -> T:
+    async def translated(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return await handler(*args, **kwargs)
         except pyfuse3.FUSEError:
@@ -63,5 +64,23 @@ def answering(handler: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Corou
             elif isinstance(error, StoreConnectionError):
                 log.warning("%s: %s", handler.__name__, error)
             raise pyfuse3.FUSEError(number) from error
+
+    async def traced(*args: P.args, **kwargs: P.kwargs) -> T:
+        said = "given up"
+        started_s = monotonic()
+        try:
+            result = await translated(*args, **kwargs)
+            said = trace.answer(result)
+        except pyfuse3.FUSEError as error:
+            said = trace.answer(error)
+            raise
+        finally:
+            took_ms = (monotonic() - started_s) * 1000
+            log.debug("%s = %s (%.1f ms)", trace.request(handler.__name__, args[1:]), said, took_ms)
+        return result
+
+    @functools.wraps(handler)
+    def answer(*args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+        return (traced if log.isEnabledFor(logging.DEBUG) else translated)(*args, **kwargs)
 
     return answer

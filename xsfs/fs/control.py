@@ -19,10 +19,10 @@ from xsfs.fs.handles import TextHandle
 from xsfs.fs.tree import FSError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from xsfs.fs.handles import Handle
-    from xsfs.fs.nodes import Node
+    from xsfs.fs.nodes import Node, View
 
 
 class Control:
@@ -43,9 +43,17 @@ class Control:
         """Open the file."""
         raise FSError(errno.EACCES)
 
-    def entries(self) -> dict[bytes, Control]:
-        """What a directory lists."""
+    def entries(self) -> Mapping[bytes, Control | Node]:
+        """What a directory lists: controls, and nodes shown as directories."""
         raise FSError(errno.ENOTDIR)
+
+    async def mkdir(self, name: bytes) -> Node:
+        """Make a directory in it."""
+        raise FSError(errno.EPERM)
+
+    async def rmdir(self, name: bytes) -> None:
+        """Remove a directory from it."""
+        raise FSError(errno.EPERM)
 
 
 class TextControl(Control):
@@ -73,34 +81,53 @@ class DirectoryControl(Control):
 
     mode = stat.S_IFDIR | 0o755
 
-    def __init__(self, name: bytes, entries: dict[bytes, Control]) -> None:
+    def __init__(self, name: bytes, entries: Mapping[bytes, Control]) -> None:
         super().__init__(name)
         self._entries = entries
 
-    def entries(self) -> dict[bytes, Control]:
+    def entries(self) -> Mapping[bytes, Control]:
         """What it lists."""
         return self._entries
 
 
 class Controls:
-    """Which controls there are: at the root of the mount, and in every directory."""
+    """Which controls there are: at the root of the mount, and in every directory.
 
-    def __init__(self, counts: Callable[[], dict[str, int]]) -> None:
+    Args:
+        view: the plain one; other views bring controls of their own.
+        hidden: at the root, and not listed there.
+        everywhere: what makes the control of a node, by name.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        counts: Callable[[], dict[str, int]],
+        hidden: Iterable[Control],
+        everywhere: Mapping[bytes, Callable[[Node], Control]],
+    ) -> None:
         stats = TextControl(b"stats", lambda: json.dumps(counts(), indent=1).encode() + b"\n")
-        # Listed at the root, and hidden there.
+        # Listed at the root.
         self.listed: dict[bytes, Control] = {
             name: TextControl(name, partial(_count, counts, name.decode()))
             for name in (b"@introduceDomain", b"@releaseDomain")
         }
-        self._hidden: dict[bytes, Control] = {
-            b".xsfs": DirectoryControl(b".xsfs", {b"stats": stats})
+        self._everywhere = everywhere
+        view.controls |= self.listed
+        view.controls |= {
+            control.name: control
+            for control in (DirectoryControl(b".xsfs", {b"stats": stats}), *hidden)
         }
 
     def find(self, node: Node, name: bytes) -> Control | None:
         """The control of that name in a node's directory."""
-        if node.parent is None:
-            return self.listed.get(name) or self._hidden.get(name)
-        return None
+        make = self._everywhere.get(name)
+        if make is None:
+            return node.view.controls.get(name) if node.parent is None else None
+        for inode in node.faces:
+            if inode.control is not None and inode.control.name == name:
+                return inode.control
+        return make(node)
 
 
 def _count(counts: Callable[[], dict[str, int]], key: str) -> bytes:

@@ -11,13 +11,13 @@ import errno
 from typing import TYPE_CHECKING
 
 from xsfs.fs import names as filenames
-from xsfs.fs.nodes import Face
+from xsfs.fs.nodes import Face, Node
 from xsfs.fs.tree import FSError
 
 if TYPE_CHECKING:
     from xsfs.fs.control import Control, Controls
     from xsfs.fs.handles import DirectoryHandle
-    from xsfs.fs.nodes import Inode, Node
+    from xsfs.fs.nodes import Inode
     from xsfs.fs.tree import Tree
 
 # How many entries of a directory are asked for at a time.
@@ -48,10 +48,12 @@ class Entries:
         """
         node = parent.node
         if parent.control is not None:
-            control = parent.control.entries().get(name)
-            if control is None:
+            entry = parent.control.entries().get(name)
+            if entry is None:
                 raise FSError(errno.ENOENT)
-            return self._control_inode(node, control)
+            if isinstance(entry, Node):
+                return self._table.inode(entry, Face.DIRECTORY)
+            return self._control_inode(node, entry)
         if (control := self._controls.find(node, name)) is not None:
             return self._control_inode(node, control)
         if name == filenames.VALUE:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -42,6 +43,9 @@ _PAUSE_S = 0.05
 # How long an event may wait that seems to be the echo of a change of our own, in seconds.
 _ECHO_S = 0.02
 
+# How long a request waits for what it changed elsewhere to be told, in seconds.
+_SETTLE_S = 1.0
+
 # How long to wait before asking again when the store did not answer, in seconds.
 _RETRY_S = 0.5
 
@@ -62,10 +66,14 @@ class Follower:
         self._everything = False
         self._work = trio.Event()
         self._root_watch: Watch | None = None
+        # No event is missed, as far as is known.
+        self._listening = True
         self._burst = 0
         self._last_event_s = -1.0
         self._long_burst = trio.Event()
         self._echoed = trio.Event()
+        # Those who wait until all that is known to have changed was looked at.
+        self._settling: list[trio.Event] = []
         tree.suspect = self.suspect
 
     async def watch(self) -> None:
@@ -139,6 +147,29 @@ class Follower:
         self._everything = True
         self._work.set()
 
+    def is_unchanged(self, node: Node, since: int) -> bool:
+        """Whether nothing came for a node and all below it since the clock stood at `since`."""
+        above: Node | None = node
+        while above is not None:
+            if above.changed > since:
+                return False
+            above = above.parent
+        return self._listening and node.alive and node.below <= since
+
+    async def settle(self) -> None:
+        """What we changed by no operation on its own file is seen by whoever asks from now on.
+
+        Waits until the kernel and the watchers have been told of it, though not for long.
+        """
+        with trio.move_on_after(_SETTLE_S), suppress(XenStoreError):
+            # Events for what the store has done come before the reply to what is asked then.
+            await self._tree.client.read(self._view.root.path)
+            settled = trio.Event()
+            self._settling.append(settled)
+            self._work.set()
+            await settled.wait()
+            await self._courier.settle()
+
     # -- in its own time ----------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -161,6 +192,7 @@ class Follower:
             self._work = trio.Event()
             marks, self._marks = self._marks, {}
             below, self._below = self._below, {}
+            settling, self._settling = self._settling, []
             if self._everything:
                 self._everything = False
                 self._courier.invalidate_all()
@@ -173,6 +205,8 @@ class Follower:
                 self._everything = True
                 self._work.set()
                 await trio.sleep(_RETRY_S)
+            for settled in settling:
+                settled.set()
             self.echoes.expire(self._tree.client.answered)
 
     async def renew_after_bursts(self) -> None:
@@ -185,6 +219,7 @@ class Follower:
             self._long_burst = trio.Event()
             self.counts["renewals"] += 1
             client = self._tree.client
+            self._listening = False
             try:
                 if self._root_watch is not None:
                     await client.unwatch(self._root_watch)
@@ -192,6 +227,7 @@ class Follower:
             except XenStoreError as error:
                 log.warning("cannot set the watch anew: %s", error)
             self.distrust()
+            self._listening = True
 
     async def _look(
         self, marks: dict[Node, Mark], below: dict[Node, dict[tuple[bytes, ...], Mark]]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from xsfs.errors import NotFound
 from xsfs.protocol import paths
 
 if TYPE_CHECKING:
@@ -44,12 +45,32 @@ class View:
     """
 
     def __init__(self, root_path: bytes, tx_id: int = 0) -> None:
-        self.tx_id = tx_id
+        self._tx_id = tx_id
         # Whether watch events say when what is known of it is out of date.
         self.cached = not tx_id
+        # How often the transaction was asked for; it ends when nobody does for long.
+        self.uses = 0
+        # The transaction was committed or aborted, or lost.
+        self.over = False
+        # A change of several nodes failed half-way in it: it is not to be committed.
+        self.spoilt = False
+        # The entries of our own that its top has, beside those of every directory.
+        self.controls: dict[bytes, Control] = {}
         # Counts watch events; what was fetched before an event is stamped with less.
         self.clock = 0
         self.root = Node(self, None, root_path)
+
+    @property
+    def tx_id(self) -> int:
+        """The transaction for the next request; 0 for none.
+
+        Raises:
+            NotFound: the transaction is over.
+        """
+        if self.over:
+            raise NotFound(b"ENOENT")
+        self.uses += 1
+        return self._tx_id
 
     def find(self, path: bytes) -> tuple[Node, list[bytes]] | None:
         """The nearest node known at or above `path`, and the names from there to `path`.

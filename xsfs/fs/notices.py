@@ -21,6 +21,7 @@ import threading
 import time
 from collections import Counter, deque
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyfuse3
@@ -32,6 +33,8 @@ from xsfs.fs.events import Kind
 from xsfs.fs.nodes import Face
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from xsfs.fs.events import Notice
     from xsfs.fs.nodes import Node, NodeTable
     from xsfs.options import Options
@@ -55,7 +58,7 @@ _RESTART_S = 0.2
 class Poke:
     """What the helper is told to do, and what its requests look like when they arrive."""
 
-    __slots__ = ("attempts", "fulfilled", "letter", "notice", "path")
+    __slots__ = ("attempts", "done", "fulfilled", "letter", "notice", "path")
 
     def __init__(self, notice: Notice, letter: bytes, path: bytes) -> None:
         self.notice = notice
@@ -64,6 +67,7 @@ class Poke:
         # The request that it is all about has been answered.
         self.fulfilled = False
         self.attempts = 0
+        self.done = trio.Event()
 
 
 class Courier:
@@ -80,7 +84,9 @@ class Courier:
         self._expected: dict[tuple[Node, bytes], deque[Poke]] = {}
         self._work = trio.Event()
         self._room = trio.Event()
-        self._stale: queue.SimpleQueue[tuple[int, bytes, int] | None] = queue.SimpleQueue()
+        self._stale: queue.SimpleQueue[tuple[int, bytes, int] | Callable[[], None] | None] = (
+            queue.SimpleQueue()
+        )
         self._queued_stale: set[int] = set()
 
     # -- taking ---------------------------------------------------------------------------------
@@ -132,14 +138,18 @@ class Courier:
                 self._queued_stale.add(inode.ino)
                 self._stale.put((inode.ino, b"", 0))
 
-    async def turned(self, node: Node) -> None:
-        """Have the kernel drop the entry of a file that is a directory by now; done on return.
+    async def turned(self, node: Node, wait: bool) -> None:
+        """Have the kernel drop the entry of a file that is a directory by now.
 
-        Only for a request that is not about that entry's directory: the kernel holds a lock
-        on the directory until such a request is answered.
+        Args:
+            wait: return when it is done; not for a request about that entry's directory, which
+                the kernel keeps locked until the answer.
         """
         parent = node.parent.face(Face.DIRECTORY) if node.parent is not None else None
         if parent is None or not parent.lookups or node.face(Face.FILE) is None:
+            return
+        if not wait:
+            self._stale.put((parent.ino, node.name, 0))
             return
         with trio.move_on_after(_PATIENCE_S), suppress(OSError):
             await trio.to_thread.run_sync(
@@ -150,6 +160,16 @@ class Courier:
         """Have the kernel ask again for everything."""
         for inode in self._table:
             self.invalidate(inode.node)
+
+    async def settle(self) -> None:
+        """Wait until all that was given so far has been carried out."""
+        done = trio.Event()
+        token = trio.lowlevel.current_trio_token()
+        self._stale.put(partial(token.run_sync_soon, done.set))
+        await done.wait()
+        last = self._waiting or self._sent
+        if last:
+            await last[-1].done.wait()
 
     # -- for the requests of the helper -------------------------------------------------------
 
@@ -250,6 +270,7 @@ class Courier:
         if notice.node is not None:
             notice.node.held -= 1
         self._forget(notice)
+        poke.done.set()
 
     def _forget(self, notice: Notice) -> None:
         if notice.node is not None:
@@ -268,6 +289,9 @@ class Courier:
     def _invalidate(self) -> None:
         attributes_only = self._options.cache != "watch"
         while (item := self._stale.get()) is not None:
+            if callable(item):
+                item()
+                continue
             ino, name, deleted = item
             # ENOENT: the kernel does not have it, which is as good.
             with suppress(OSError):

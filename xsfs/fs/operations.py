@@ -269,7 +269,11 @@ class Operations(pyfuse3.Operations):
                 self._accomplice.created(self._table[parent_inode], name)
             )
         self._require_writable()
-        node = await self._changes.mkdir(self._directory(parent_inode).node, name)
+        parent = self._table[parent_inode]
+        if parent.control is not None:
+            node = await parent.control.mkdir(name)
+        else:
+            node = await self._changes.mkdir(self._directory(parent_inode).node, name)
         node.hidden_from = ctx.pid
         return self._attributes.learnt(self._table.inode(node, Face.DIRECTORY))
 
@@ -307,6 +311,10 @@ class Operations(pyfuse3.Operations):
             self._accomplice.removed(self._table[parent_inode], name)
             return
         self._require_writable()
+        control = self._table[parent_inode].control
+        if control is not None:
+            await control.rmdir(name)
+            return
         parent = self._directory(parent_inode)
         self._require_node(parent, name)
         await self._changes.rmdir(parent.node, name)

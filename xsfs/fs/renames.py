@@ -94,6 +94,8 @@ class Rename:
         batch.append(requests.rm(self._source))
         for result in await self._client.batch(batch, tx_id):
             if isinstance(result, StoreError):
+                # In somebody's transaction, a part of the move stands.
+                self._node.view.spoilt = True
                 raise result
 
     def _expect(self, path: bytes, value: bytes | None) -> None:
@@ -133,7 +135,7 @@ class Rename:
             if old_parent.names is not None:
                 old_parent.names.discard(node.name)
         steps.tree.table.move(node, new_parent, self._new_name)
-        await steps.gained(node)
+        await steps.gained(node, wait=old_parent is not new_parent.parent)
 
 
 async def rename(
@@ -147,6 +149,8 @@ async def rename(
     """
     if flags & ~NOREPLACE:
         raise FSError(errno.EINVAL)
+    if parent.view is not new_parent.view:
+        raise FSError(errno.EXDEV)
     check_name(new_name)
     node = await steps.tree.lookup(parent, name)
     source, target = node.path, paths.join(new_parent.path, new_name)

@@ -56,7 +56,7 @@ def _longest_name(node: Node) -> int:
     return min(filenames.NAME_MAX, paths.ABSOLUTE_MAX - len(node.path) - 1)
 
 
-async def _ignore(node: Node) -> None:
+async def _ignore(node: Node, wait: bool) -> None:
     """Nobody is there to be told."""
 
 
@@ -85,8 +85,9 @@ class Tree:
         self.started_ns = time.time_ns()
         # Told of a node that turned out to be gone, or another, with no event yet.
         self.suspect: Callable[[Node], None] = lambda node: None
-        # Told of a file that became a directory by what we did; returns when that is visible.
-        self.turned: Callable[[Node], Awaitable[None]] = _ignore
+        # Told of a file that became a directory by what we did, and whether to return only when
+        # that is visible.
+        self.turned: Callable[[Node, bool], Awaitable[None]] = _ignore
         self._want_perms = want_perms
         self._warned: set[bytes] = set()
 
@@ -141,7 +142,11 @@ class Tree:
         )
 
     async def refresh(self, parent: Node, names: Iterable[bytes]) -> dict[bytes, Node]:
-        """Ask the store for the children of these names; those that exist, by name."""
+        """Ask the store for the children of these names; those that exist, by name.
+
+        Raises:
+            FSError: ESTALE when another node is where the parent was: look that up again.
+        """
         wanted = list(names)
         view = parent.view
         stamp = view.clock
@@ -150,8 +155,10 @@ class Tree:
         found = {}
         for name, state in zip(wanted, states, strict=True):
             if isinstance(state, State):
-                if parent.alive:
-                    found[name] = self.observe(self.table.child(parent, name), state, stamp)
+                if not parent.alive:
+                    # Another node has the parent's place by now.
+                    raise FSError(errno.ESTALE)
+                found[name] = self.observe(self.table.child(parent, name), state, stamp)
                 continue
             if not isinstance(state, NotFound):
                 raise state
@@ -218,7 +225,7 @@ class Tree:
         """The child of that name.
 
         Raises:
-            FSError: ENOENT.
+            FSError: ENOENT; ESTALE as in `refresh`.
             StoreError: what the store said.
         """
         if not filenames.is_node_name(name):
@@ -266,6 +273,7 @@ class Tree:
         for in the same breath: a listing with attributes takes one round trip.
 
         Raises:
+            FSError: ESTALE when another node is where this one was: look that up again.
             StoreError: what the store said.
         """
         if node.listing is not None and node.below <= node.fetched and self.is_fresh(node):
@@ -286,6 +294,8 @@ class Tree:
         if isinstance(listing, StoreError):
             self.suspect(node)
             raise listing
+        if not node.alive:
+            raise FSError(errno.ESTALE)
         states = await self._states(view, wanted, replies)
         if len(states) > len(stale):
             self._remember(node, states.pop(0), stamp)

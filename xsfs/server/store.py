@@ -142,7 +142,7 @@ class Store:
             connection.reply(Op.ERROR, req_id, tx_id, refused.name + b"\0")
             return
         error, reply = self._answer(operation, connection, view, payload)
-        if isinstance(view, SnapshotTransaction) and operation.replayable:
+        if isinstance(view, SnapshotTransaction):
             view.log.append(Logged(operation, payload, reply))
         connection.reply(Op.ERROR if error else op, req_id, tx_id, reply)
         for other, path, token in self._late:
@@ -218,6 +218,8 @@ class Store:
             return None
         if self.rights(connection, node) & right != right:
             raise Refused(b"EACCES")
+        if right is Right.READ and isinstance(view, SnapshotTransaction):
+            view.read.add(path)
         return node
 
     # --- changes ---
@@ -249,16 +251,25 @@ class Store:
 
     def remove(self, view: View, path: bytes, node: Node, silent: bool = False) -> None:
         """Remove a node and all below it, and tell watches unless `silent`."""
-        changes = []
+        removed = {}
         for below, each in walk_up(view, path, node):
             view.delete(below)
-            changes.append(Change(below, below != path, each, None))
+            removed[below] = each
             if not (silent or self.rules.root_first):
-                self.fire(view, changes[-1])
+                self.fire(view, Change(below, below != path, each, None))
         forget_child(view, path)
         if not silent and self.rules.root_first:
-            for change in sorted(changes, key=lambda change: change.path):
-                self.fire(view, change)
+            self._fire_root_first(view, path, removed)
+
+    def _fire_root_first(self, view: View, top: bytes, removed: dict[bytes, Node]) -> None:
+        # oxenstored also tells watches on what a removed node might have had below it.
+        told = removed | {
+            path: removed[paths.parent(path)]
+            for path in self.watches.paths()
+            if path not in removed and paths.parent(path) in removed
+        }
+        for path in sorted(told, key=lambda path: path.split(b"/")):
+            self.fire(view, Change(path, path != top, told[path], None))
 
     def release(self, domain: Domain) -> None:
         """A domain is gone, with its connections and its nodes."""
@@ -312,7 +323,10 @@ class Store:
         again = self.begin(connection)
         try:
             for operation, payload, reply in transaction.log:
-                if self._answer(operation, connection, again, payload)[1] != reply:
+                if (
+                    not operation.replayable
+                    or self._answer(operation, connection, again, payload)[1] != reply
+                ):
                     raise Refused(b"EAGAIN")
             for change in again.apply():
                 self._tell(change)

@@ -10,13 +10,15 @@ Starting either costs nothing that grows with the store. Not thread-safe.
 
 from __future__ import annotations
 
+import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
+from xsfs.protocol import paths
 from xsfs.server.errors import Refused
 from xsfs.server.tree import Node
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from xsfs.server.access import Perms
     from xsfs.server.handlers import Operation
@@ -150,21 +152,21 @@ class SnapshotTransaction(Transaction):
         self._snapshot: Snapshot = tree.take_snapshot()
         self._changes: list[Change] = []
         self.log: list[Logged] = []
+        # Nodes that it was asked to read, and found.
+        self.read: set[bytes] = set()
 
     def fire(self, change: Change) -> None:
         """Watches are to be told at the commit, once for each request."""
         self._changes.append(change)
 
     def conflicts(self) -> bool:
-        """Whether it has to be replayed: any node it found or changed is another one now.
+        """Whether it has to be replayed: it writes, and where it reads or writes things changed.
 
-        That a node was missing is not held against the store, unless this made it.
+        As oxenstored, which compares the smallest subtree with all that was read, and that
+        with all that was written.
         """
-        return any(seen.modified for seen in self._seen.values()) and any(
-            seen.original is not self._tree.get(path)
-            for path, seen in self._seen.items()
-            if seen.modified or seen.original is not None
-        )
+        written = [path for path, seen in self._seen.items() if seen.modified]
+        return bool(written) and (self._has_changed(written) or self._has_changed(self.read))
 
     def apply(self) -> Iterator[Change]:
         """Carry the changes out; what to tell, in the order of the requests."""
@@ -179,3 +181,11 @@ class SnapshotTransaction(Transaction):
 
     def _original(self, path: bytes) -> Node | None:
         return self._snapshot.get(path)
+
+    def _has_changed(self, nodes: Collection[bytes]) -> bool:
+        if not nodes:
+            return False
+        top = posixpath.commonpath(list(nodes))
+        return any(
+            changed == top or paths.is_below(changed, top) for changed in self._snapshot.before
+        )

@@ -69,6 +69,10 @@ class Watches:
         if not there:
             del self._by_path[watch.path]
 
+    def paths(self) -> list[bytes]:
+        """The paths that are watched."""
+        return list(self._by_path)
+
     def on(self, path: bytes) -> list[Watch]:
         """The watches on just this path."""
         return self._in_order(list(self._by_path.get(path, ())))

@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Requests and answers as lines of the log, for `-d`. Values are shown escaped and cut short."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+import pyfuse3
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# How much of a value is worth a line of log, in characters.
+_CUT = 60
+
+
+def request(name: str, args: Sequence[object]) -> str:
+    """A request, without what is the same in all of them."""
+    shown = (_short(arg) for arg in args if isinstance(arg, int | bytes | list))
+    return f"{name}({', '.join(shown)})"
+
+
+def answer(result: object) -> str:
+    """What a handler returns."""
+    match result:
+        case None:
+            return "0"
+        case pyfuse3.FUSEError():
+            return errno.errorcode.get(result.errno, str(result.errno))
+        case pyfuse3.EntryAttributes():
+            return f"inode {result.st_ino}"
+        case pyfuse3.FileInfo():
+            return f"fh {result.fh}"
+        case tuple():
+            return ", ".join(map(answer, result))
+        case pyfuse3.StatvfsData():
+            return f"{result.f_files} inodes"
+        case _:
+            return _short(result)
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _CUT else f"{text[:_CUT]}..."
