@@ -26,7 +26,13 @@ ROOMS = (
 )
 
 # Pure code, to be tested with no socket, no kernel and no clock.
-PURE = ("errors", "protocol", "jsontree", "options", "fs.names", "fs.nodes", "fs.events")
+PURE = (
+    *("errors", "protocol", "jsontree", "options", "fs.names", "fs.nodes", "fs.events"),
+    *("server.access", "server.administration", "server.connection", "server.control"),
+    *("server.domains", "server.errors", "server.handlers", "server.nodes", "server.payload"),
+    *("server.quota", "server.rules", "server.sample", "server.store", "server.transactions"),
+    *("server.tree", "server.watches"),
+)
 PLUMBING = {"socket", "threading", "trio", "pyfuse3", "select", "subprocess", "time"}
 
 

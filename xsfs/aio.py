@@ -217,6 +217,8 @@ class Client:
     async def _greet(self) -> None:
         """Set all watches again, then let waiting calls go on."""
         watches = self._watches.values()
+        for watch in watches:
+            watch.fired = False
         await self._send([requests.watch(w.path, w.token, w.depth) for w in watches], 0).wait()
         self.epoch += 1
         self._connected.set()
@@ -241,7 +243,7 @@ class Client:
                 batch, index = item.tag
                 batch.settle(index, item.result)
             elif (watch := self._watches.get(item.token)) is not None:
-                watch.deliver(item)
+                watch.take(item)
             else:
                 # An event that was on its way when its watch was taken back.
                 log.debug("event for no watch: %r", item)
@@ -418,7 +420,7 @@ class Client:
     async def watch(
         self,
         path: bytes,
-        deliver: Callable[[Event], None] | None = None,
+        deliver: Callable[[Event, bool], None] | None = None,
         *,
         depth: int | None = None,
     ) -> Watch:
@@ -428,8 +430,8 @@ class Client:
         when the connection was lost.
 
         Args:
-            deliver: called with each event as it is read, in the order of the stream; when
-                absent, iterate over the watch.
+            deliver: called with each event as it is read, in the order of the stream, and
+                whether it is the store's confirmation; when absent, iterate over the watch.
             depth: how many levels below `path` count; only the newest daemons know it.
 
         Raises:
@@ -494,19 +496,26 @@ class Watch:
         path: bytes,
         token: bytes,
         depth: int | None,
-        deliver: Callable[[Event], None] | None,
+        deliver: Callable[[Event, bool], None] | None,
     ) -> None:
         self.path = path
         self.token = token
         self.depth = depth
-        self.deliver = self._keep if deliver is None else deliver
+        # Whether it has fired since it was set.
+        self.fired = False
+        self._deliver = self._keep if deliver is None else deliver
         # How many events were dropped because the reader had WATCH_BUFFER waiting.
         self.dropped = 0
         self._client = client
         self._events: deque[Event] = deque()
         self._arrived = trio.Event()
 
-    def _keep(self, event: Event) -> None:
+    def take(self, event: Event) -> None:
+        """Deliver an event."""
+        first, self.fired = not self.fired, True
+        self._deliver(event, first)
+
+    def _keep(self, event: Event, first: bool) -> None:
         if len(self._events) < WATCH_BUFFER:
             self._events.append(event)
             self._arrived.set()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import stat
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ class Control:
 
     # Type and permission bits, before the masks.
     mode = stat.S_IFREG | 0o444
+    # Whoever looks it up finds the same inode while the kernel holds it.
+    shared = True
 
     def __init__(self, name: bytes) -> None:
         self.name = name
@@ -70,6 +73,9 @@ class TextControl(Control):
 
     async def open(self, flags: int) -> Handle:
         """The content as it is now."""
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            # To root, the mode says nothing.
+            raise FSError(errno.EACCES)
         return TextHandle(self._text())
 
 
@@ -126,8 +132,9 @@ class Controls:
         if make is None:
             return node.view.controls.get(name) if node.parent is None else None
         for inode in node.faces:
-            if inode.control is not None and inode.control.name == name:
-                return inode.control
+            control = inode.control
+            if control is not None and control.name == name and control.shared:
+                return control
         return make(node)
 
 
