@@ -138,10 +138,10 @@ def test_what_was_not_sent_in_time_is_never_done(daemon: Daemon, link: Link) -> 
 
 def test_transactions_end_with_their_connection(link: Link) -> None:
     async def body(client: Client) -> None:
-        old = await client.start_transaction()
+        old = await client.transaction()
         link.cut()
         await reconnected(client, 1)
-        new = await client.start_transaction()
+        new = await client.transaction()
         # The store counts from 1 again.
         with pytest.raises(StoreConnectionError):
             await client.write(b"/x", b"by the old one", old)
@@ -165,7 +165,7 @@ def test_a_transaction_lost_before_its_commit_starts_over(link: Link) -> None:
         await client.write(b"/t/done", b"", tx_id)
 
     async def body(client: Client) -> None:
-        await client.transaction(lambda tx_id: work(client, tx_id))
+        await client.run_in_transaction(lambda tx_id: work(client, tx_id))
         assert sorted(await client.list(b"/t")) == [b"3", b"done"]
 
     run(link, body)
@@ -182,7 +182,7 @@ def test_a_commit_whose_reply_was_lost_is_not_repeated(daemon: Daemon, link: Lin
             link.swallow(op=Op.TRANSACTION_END)
 
         with pytest.raises(Timeout):
-            await client.transaction(work)
+            await client.run_in_transaction(work)
         assert attempts == 1
         assert await client.list(b"/c") == [b"1"]
 
@@ -199,10 +199,10 @@ def test_a_frozen_store_holds_a_transaction_no_longer_than_the_timeout(
 
         start_s = trio.current_time()
         with pytest.raises(Timeout):
-            await client.transaction(work)
+            await client.run_in_transaction(work)
         assert trio.current_time() - start_s < TIMEOUT_S + 0.5
         with pytest.raises(Timeout):
-            await client.transaction(work)
+            await client.run_in_transaction(work)
         daemon.thaw()
         await reconnected(client, 1)
         assert b"f" not in await client.list(b"/")
@@ -308,7 +308,8 @@ def test_an_error_without_nul_is_an_error(daemon: Daemon, link: Link) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(read, client)
             await happened(swallowed)
-            req_id = client._conversation._next_id - 1
+            assert client._link is not None
+            req_id = client._link.conversation._next_id - 1
             link.inject(HEADER.pack(Op.ERROR, req_id, 0, 6) + b"ENOSPC")
 
     async def read(client: Client) -> None:
@@ -334,7 +335,7 @@ def test_a_receiver_that_fails_costs_no_connection(
     link: Link, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def body(client: Client) -> None:
-        def fail(event: object) -> None:
+        def fail(event: object, first: bool) -> None:
             raise RuntimeError("a fault")
 
         suspected = trio.Event()

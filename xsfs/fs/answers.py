@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeAli
 
 import pyfuse3
 
-from xsfs.aio import Away
 from xsfs.errors import ConnectionError as StoreConnectionError
 from xsfs.errors import InvalidPath, InvalidPayload, InvalidPermission, StoreError
 from xsfs.fs import trace
 from xsfs.fs.tree import FSError
+from xsfs.pipeline import Away
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from xsfs.aio import InTime
+    from xsfs.pipeline import InTime
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -26,12 +26,13 @@ from xsfs.fs.tree import FSError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xsfs.aio import InTime
     from xsfs.fs.accomplice import Accomplice
     from xsfs.fs.changes import Changes
     from xsfs.fs.entries import Entries
+    from xsfs.fs.handles import Waker
     from xsfs.fs.nodes import Inode, Node
     from xsfs.fs.tree import Tree
+    from xsfs.pipeline import InTime
 
 log = logging.getLogger(__name__)
 
@@ -69,8 +70,17 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         parent = self._table[parent_inode]
         if self._accomplice.is_asking(ctx.pid):
-            return self._attributes.learnt(self._accomplice.lookup(parent, name))
-        return self._attributes.learnt(await self._entries.find(parent, name))
+            return self._attributes.lent(self._accomplice.lookup(parent, name))
+        inode = await self._entries.find(parent, name, ctx.pid)
+        if inode.face is not Face.DIRECTORY:
+            return self._attributes.learnt(inode)
+        # From here on its events count, and it cannot be forgotten.
+        inode.lookups += 1
+        try:
+            await self._tree.prefetch(inode.node)
+            return self._attributes.learnt(inode)
+        finally:
+            self._table.forget(inode.ino, 1)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for ino, count in inode_list:
@@ -173,6 +183,7 @@ class Operations(pyfuse3.Operations):
             if name not in (b".", b".."):
                 if taken:
                     inode.lookups += 1
+                    inode.wanted = True
                 else:
                     self._table.discard(inode)
             if not taken:
@@ -212,7 +223,9 @@ class Operations(pyfuse3.Operations):
             return self._keep(PokeHandle())
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
             self._require_writable()
-        return self._keep(await self._open(known, flags))
+        handle = await self._open(known, flags)
+        handle.ino = inode
+        return self._keep(handle)
 
     @answering
     async def create(
@@ -231,6 +244,12 @@ class Operations(pyfuse3.Operations):
             self._table.discard(inode)
             raise
         return self._keep(handle), self._attributes.learnt(inode)
+
+    @answering
+    async def poll(
+        self, inode: int, fh: int, poll_handle: Waker | None, ctx: pyfuse3.RequestContext
+    ) -> int:
+        return self._handles[fh].poll(poll_handle)
 
     @waiting
     async def read(self, fh: int, off: int, size: int) -> bytes:
@@ -270,15 +289,15 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         if self._accomplice.is_asking(ctx.pid):
-            return self._attributes.learnt(
-                self._accomplice.created(self._table[parent_inode], name)
-            )
+            inode = self._accomplice.created(self._table[parent_inode], name)
+            return self._attributes.lent(inode)
         self._require_writable()
         parent = self._table[parent_inode]
         if parent.control is not None:
             node = await parent.control.mkdir(name)
         else:
             node = await self._changes.mkdir(self._directory(parent_inode).node, name)
+        node.hidden_from = ctx.pid
         return self._attributes.learnt(self._table.inode(node, Face.DIRECTORY))
 
     @answering
@@ -286,14 +305,13 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         if self._accomplice.is_asking(ctx.pid):
-            return self._attributes.learnt(
-                self._accomplice.created(self._table[parent_inode], name)
-            )
+            inode = self._accomplice.created(self._table[parent_inode], name)
+            return self._attributes.lent(inode)
         self._require_writable()
         if not stat.S_ISREG(mode):
             raise FSError(errno.EPERM)
-        node = await self._changes.mknod(self._directory(parent_inode).node, name)
-        return self._attributes.learnt(self._table.inode(node, Face.FILE))
+        parent = self._directory(parent_inode)
+        return self._attributes.learnt(await self._changes.mknod(parent.node, name))
 
     @answering
     async def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
@@ -303,7 +321,8 @@ class Operations(pyfuse3.Operations):
         self._require_writable()
         parent = self._directory(parent_inode)
         if name == filenames.VALUE:
-            await self._changes.empty(parent.node)
+            await self._changes.write(parent.node, b"")
+            parent.node.hidden_from = ctx.pid
             return
         self._require_node(parent, name)
         await self._changes.unlink(parent.node, name)

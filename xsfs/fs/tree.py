@@ -38,6 +38,9 @@ MAX_AGE_S = 60.0
 # How many children known from before are asked for along with a listing.
 _GUESSES = 512
 
+# Directories of up to so many children have them asked for when they are looked up.
+_PREFETCHED = 256
+
 
 # How many nodes below those that a listing shows are asked for along with it.
 _AHEAD = 64
@@ -56,7 +59,7 @@ def _longest_name(node: Node) -> int:
     return min(filenames.NAME_MAX, paths.ABSOLUTE_MAX - len(node.path) - 1)
 
 
-async def _ignore(node: Node) -> None:
+async def _ignore(node: Node, wait: bool) -> None:
     """Nobody is there to be told."""
 
 
@@ -85,8 +88,11 @@ class Tree:
         self.started_ns = time.time_ns()
         # Told of a node that turned out to be gone, or another, with no event yet.
         self.suspect: Callable[[Node], None] = lambda node: None
-        # Told of a file that became a directory by what we did; returns when that is visible.
-        self.turned: Callable[[Node], Awaitable[None]] = _ignore
+        # Told of a file that became a directory by what we did, and whether to return only when
+        # that is visible.
+        self.turned: Callable[[Node, bool], Awaitable[None]] = _ignore
+        # Whether the kernel has yet to hear of a node's creation, or of one it replaces.
+        self.unsettled: Callable[[Node], bool] = lambda node: False
         self._want_perms = want_perms
         self._warned: set[bytes] = set()
 
@@ -164,6 +170,8 @@ class Tree:
             node = parent.children.get(name) if parent.children else None
             if node is not None and node.pending:
                 found[name] = node
+            elif node is not None and node.told is None and not node.faces:
+                self.table.drop(node)
             elif node is not None:
                 self.suspect(node)
         return found
@@ -193,7 +201,6 @@ class Tree:
         """Remember a node's state, asked for when the view's clock stood at `stamp`."""
         node.value, node.perms = state.value, state.perms
         node.pending = False
-        node.valueless = node.valueless and not state.value
         parent = node.parent
         if node.fetched < 0 and parent is not None and parent.below > stamp:
             # An event that came meanwhile may have been about it, and did not find it here.
@@ -203,13 +210,26 @@ class Tree:
             node.directory = True
             self.suspect(node)
         if node.told is None:
-            self.tell(node, state)
+            node.told = Told(state.value, state.perms, node.directory)
+            node.compared = stamp
+        if node.told.directory and (node.names is None or not node.used):
+            node.names = set(state.names)
         return node
 
-    def tell(self, node: Node, state: State) -> None:
-        """From here on, watchers are taken to know this state."""
-        node.told = Told(state.value, state.perms, node.directory)
-        node.names = set(state.names) if node.directory else None
+    async def prefetch(self, node: Node) -> None:
+        """Have what watchers of a directory are taken to know of its children.
+
+        Who watches a directory need not look at its children, and the first event of each
+        shall yet be told apart: a value written, or permissions changed.
+        """
+        if node.directory and node.names is None:
+            await self.refresh_node(node)
+        names, children = node.names or (), node.children or {}
+        if self._want_perms and node.view.cached and len(names) <= _PREFETCHED:
+            untold = [n for n in names if (child := children.get(n)) is None or child.told is None]
+            if untold:
+                for child in (await self.refresh(node, untold)).values():
+                    self.table.keep(child)
 
     # -- for the file system ------------------------------------------------------------------
 
@@ -218,6 +238,7 @@ class Tree:
         return node.pending or (
             node.view.cached
             and self.options.cache != "off"
+            and not (node.directory and node.names is None)
             and node.is_fresh(trio.current_time(), MAX_AGE_S)
         )
 
