@@ -53,6 +53,10 @@ class Timeout(ConnectionError, TimeoutError):
     """No answer came within the time given."""
 
 
+class EventsLost(XenStoreError):
+    """Events came faster than they were read, and some were dropped; more may come."""
+
+
 class StoreError(OSError, XenStoreError):
     """The store refused a request: `errno` as in errno.h, `name` as on the wire.
 

@@ -140,6 +140,7 @@ class Session:
             "inodes": len(self._table),
             "connections": self._client.epoch,
             "transactions": len(self._transactions),
+            "unsteady_snapshots": 0,
             **self._follower.counts,
             **self._courier.counts,
         }

@@ -45,12 +45,6 @@ class Invalidator:
         """Whether something is still to be dropped."""
         return self._dropping or bool(self._stale)
 
-    async def settle(self) -> None:
-        """Wait until nothing is left to be dropped."""
-        while self.busy:
-            self._idle = trio.Event()
-            await self._idle.wait()
-
     def inode(self, ino: int) -> None:
         """Drop an inode's attributes, and its content."""
         if not self.active:
@@ -89,7 +83,6 @@ class Invalidator:
                 self._idle.set()
                 self._idle = trio.Event()
                 self._settled()
-                self._idle.set()
 
 
 def _drop(stale: Iterable[Callable[[], None]]) -> None:

@@ -46,10 +46,14 @@ class View:
     Args:
         root_path: the store path at its top.
         tx_id: the transaction, or 0.
+        plain: of a transaction's view, the plain one.
     """
 
-    def __init__(self, root_path: bytes, tx_id: int = 0) -> None:
+    def __init__(self, root_path: bytes, tx_id: int = 0, plain: View | None = None) -> None:
         self._tx_id = tx_id
+        self._plain = plain
+        # The paths of what was removed or moved away in the transaction.
+        self.removed: set[bytes] = set()
         # Whether watch events say when what is known of it is out of date.
         self.cached = not tx_id
         # How often the transaction was asked for; it ends when nobody does for long.
@@ -75,6 +79,16 @@ class View:
             raise NotFound(b"ENOENT")
         self.uses += 1
         return self._tx_id
+
+    def inherits(self, parent: Node, name: bytes) -> bool:
+        """Whether a node is a directory because the plain view shows it as one."""
+        if self._plain is None:
+            return False
+        path = paths.join(parent.path, name)
+        if self.removed and not self.removed.isdisjoint((path, *paths.ancestors(path))):
+            return False
+        found = self._plain.find(path)
+        return found is not None and not found[1] and found[0].directory
 
     def find(self, path: bytes) -> tuple[Node, list[bytes]] | None:
         """The nearest node known at or above `path`, and the names from there to `path`.
@@ -353,7 +367,18 @@ class NodeTable:
         node = parent.children.get(name)
         if node is None or not node.alive:
             node = parent.children[name] = Node(parent.view, parent, name)
+            node.directory = parent.view.inherits(parent, name)
         return node
+
+    def adopt(self, directories: Iterable[bytes]) -> None:
+        """Show nodes as directories that a transaction made, and that have no children."""
+        for path in directories:
+            found = self.view.find(path)
+            if found is not None:
+                node, rest = found
+                for name in rest:
+                    node = self.child(node, name)
+                    node.directory = True
 
     def inode(self, node: Node, face: Face) -> Inode:
         """The inode of a node's face, made when there is none."""
@@ -444,6 +469,8 @@ class NodeTable:
         parent.children[name] = node
 
     def _detach(self, node: Node) -> None:
+        if node.view is not self.view:
+            node.view.removed.add(node.path)
         parent = node.parent
         if parent is not None and parent.children and parent.children.get(node.name) is node:
             del parent.children[node.name]
