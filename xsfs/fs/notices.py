@@ -182,7 +182,7 @@ class Courier:
         if parent is None or not parent.lookups or node.face(Face.FILE) is None:
             return
         if not wait:
-            self._stale.put((parent.ino, node.name, 0))
+            self.stale.entry(parent.ino, node.name)
             return
         with trio.move_on_after(_PATIENCE_S), suppress(OSError):
             await trio.to_thread.run_sync(
