@@ -244,7 +244,7 @@ def test_events_as_they_are_read(daemon: Daemon) -> None:
     async def main() -> None:
         async with connected(daemon.socket) as client, connected(daemon.socket) as other:
             heard: list[Event] = []
-            watch = await client.watch(TOP, heard.append)
+            watch = await client.watch(TOP, lambda event, _: heard.append(event))
             for number in range(50):
                 await other.write(TOP + b"/%d" % number, b"")
                 await client.exists(b"/tool")

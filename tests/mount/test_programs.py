@@ -167,6 +167,7 @@ def test_a_copy_of_a_subtree_out_and_back_restores_values_and_permissions(
     for number, (path, value) in enumerate(values.items()):
         here.store.write(here.at(b"s") + path, value)
         here.store.set_perms(here.at(b"s") + path, b"n0,r%d" % number)
+    until((here.path / "s/a/b").exists)
     with TemporaryDirectory(dir=file_system) as folder:
         sh(copy.format("s", folder + "/out"), here.path)
         sh("rm -r s; test ! -e s", here.path)

@@ -171,14 +171,18 @@ class Courier:
             if inode.lookups:
                 self.stale.inode(inode.ino)
 
-    async def turned(self, node: Node) -> None:
-        """Have the kernel drop the entry of a file that is a directory by now; done on return.
+    async def turned(self, node: Node, wait: bool) -> None:
+        """Have the kernel drop the entry of a file that is a directory by now.
 
-        Only for a request that is not about that entry's directory: the kernel holds a lock
-        on the directory until such a request is answered.
+        Args:
+            wait: return when it is done; not for a request about that entry's directory, which
+                the kernel keeps locked until the answer.
         """
         parent = node.parent.face(Face.DIRECTORY) if node.parent is not None else None
         if parent is None or not parent.lookups or node.face(Face.FILE) is None:
+            return
+        if not wait:
+            self.stale.entry(parent.ino, node.name)
             return
         with trio.move_on_after(_PATIENCE_S), suppress(OSError):
             await trio.to_thread.run_sync(

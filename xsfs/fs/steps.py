@@ -149,15 +149,19 @@ class Steps:
             self._made(node)
             return
         self.tree.observe(node, State(value, []), node.view.clock - 1)
-        await self.gained(node)
+        await self.gained(node, wait=True)
 
     def _made(self, node: Node) -> None:
         """What was asked for before this moment does not know of the node."""
         node.view.clock += 1
         node.made = node.view.clock
 
-    async def gained(self, node: Node) -> None:
-        """The node is new where it is, by what we did; a file becomes a directory by it."""
+    async def gained(self, node: Node, *, wait: bool) -> None:
+        """The node is new where it is, by what we did; a file becomes a directory by it.
+
+        Args:
+            wait: return when that is visible; not for a request on the file's own directory.
+        """
         self._made(node)
         parent = node.parent
         if parent is None:
@@ -167,7 +171,7 @@ class Steps:
             parent.names.add(node.name)
         if not parent.directory:
             parent.directory = True
-            await self.tree.turned(parent)
+            await self.tree.turned(parent, wait)
 
     def dropped(self, node: Node) -> None:
         """We removed it."""

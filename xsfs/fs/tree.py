@@ -59,7 +59,7 @@ def _longest_name(node: Node) -> int:
     return min(filenames.NAME_MAX, paths.ABSOLUTE_MAX - len(node.path) - 1)
 
 
-async def _ignore(node: Node) -> None:
+async def _ignore(node: Node, wait: bool) -> None:
     """Nobody is there to be told."""
 
 
@@ -88,8 +88,9 @@ class Tree:
         self.started_ns = time.time_ns()
         # Told of a node that turned out to be gone, or another, with no event yet.
         self.suspect: Callable[[Node], None] = lambda node: None
-        # Told of a file that became a directory by what we did; returns when that is visible.
-        self.turned: Callable[[Node], Awaitable[None]] = _ignore
+        # Told of a file that became a directory by what we did, and whether to return only when
+        # that is visible.
+        self.turned: Callable[[Node, bool], Awaitable[None]] = _ignore
         # Whether the kernel has yet to hear of a node's creation, or of one it replaces.
         self.unsettled: Callable[[Node], bool] = lambda node: False
         self._want_perms = want_perms
