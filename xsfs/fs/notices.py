@@ -232,7 +232,8 @@ class Courier:
         for pokes in (self._waiting, self._sent):
             if pokes:
                 last = pokes[-1]
-                last.done = last.done or trio.Event()
+                if last.done is None:
+                    last.done = trio.Event()
                 await last.done.wait()
                 return
 
