@@ -99,14 +99,13 @@ test: venv
 
 # Figures, each beside something known; on a machine with nothing else to do.
 bench: venv xen
-	$(BIN)/python -m tests.bench.client
-	$(BIN)/python -m tests.bench.server
-	$(BIN)/python -m tests.bench.mount
-	$(BIN)/python -m tests.bench.scale
+	$(BIN)/python -m tests.bench
 
-# Long runs, of which the tests do short ones.
 soak: venv xen
 	$(BIN)/python -m tests.soak.events
+	for daemon in xenstored oxenstored; do for cache in strict watch off; do \
+		$(BIN)/python -m tests.mount.coherence $$daemon $$cache 600 || exit 1; \
+	done; done
 
 clean:
 	rm -rf .venv build
