@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.protocol.conversation import GUEST, hold
 from tests.protocol.tables import TABLES
+from tests.xen.daemons import KINDS, Daemon
 from tests.xen.rings import Hypervisor, Ring
 from tests.xen.wire import Op, Wire
 
@@ -17,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.protocol.conversation import Connection
-    from tests.xen.daemons import Daemon, Kind
+    from tests.xen.daemons import Kind
+    from tests.xen.packages import Xen
 
 
 class RealStore:
@@ -43,10 +47,15 @@ class RealStore:
         return ring
 
 
-@pytest.fixture(scope="module")
-def store(shared_daemon: Daemon) -> Iterator[RealStore]:
-    with Hypervisor(shared_daemon.rundir) as hypervisor:
-        yield RealStore(shared_daemon, hypervisor)
+@pytest.fixture(scope="module", params=KINDS)
+def store(request: pytest.FixtureRequest, xen: Xen) -> Iterator[RealStore]:
+    kind: Kind = request.param
+    with (
+        TemporaryDirectory(prefix="xsfs-") as folder,
+        Daemon(kind, Path(folder), xen) as daemon,
+        Hypervisor(daemon.rundir) as hypervisor,
+    ):
+        yield RealStore(daemon, hypervisor)
 
 
 @pytest.mark.parametrize("name", TABLES)
