@@ -81,6 +81,11 @@ def at(mountpoint: str) -> Mount | None:
     return None
 
 
+def is_mounted(device: int) -> bool:
+    """Whether the file system of that device number is mounted anywhere in this namespace."""
+    return any(mount.device == device for mount in mounted())
+
+
 def named_source(source: str | None, mountpoint: str) -> str | None:
     """The source word for word as mount(8) has it, of which mount.fuse leaves a part away.
 

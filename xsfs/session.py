@@ -12,8 +12,8 @@ import errno
 import logging
 import os
 import signal
-import tempfile
 from contextlib import AsyncExitStack, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyfuse3
@@ -22,6 +22,7 @@ import trio
 from xsfs import connection, mounts
 from xsfs.aio import Client
 from xsfs.errors import XenStoreError
+from xsfs.fs import event_file
 from xsfs.fs.accomplice import Accomplice
 from xsfs.fs.changes import Changes
 from xsfs.fs.control import Controls
@@ -88,6 +89,7 @@ class Session:
         self._courier = Courier(self._table, options)
         self._follower = Follower(self._tree, self._courier)
         self._tree.turned = self._courier.turned
+        self._tree.unsettled = self._courier.is_unsettled
         self._client.on_reconnect = self._follower.reconnected
         self._transactions = Transactions(self._client, self._table, self._follower.settle)
         self._client.on_loss = self._transactions.lost
@@ -96,13 +98,17 @@ class Session:
             self._table.view,
             self._counts,
             hidden=[self._transactions],
-            everywhere={JSON: subtrees.control},
+            everywhere={
+                JSON: subtrees.control,
+                event_file.NAME: partial(event_file.EventFile, self._client),
+            },
         )
+        entries = Entries(self._tree, controls)
         self._operations = Operations(
             self._tree,
             Changes(self._tree, self._follower.echoes),
-            Entries(self._tree, controls),
-            Accomplice(self._table, self._courier),
+            entries,
+            Accomplice(self._table, entries, self._courier),
         )
 
     @classmethod
@@ -134,6 +140,7 @@ class Session:
             "inodes": len(self._table),
             "connections": self._client.epoch,
             "transactions": len(self._transactions),
+            "unsteady_snapshots": 0,
             **self._follower.counts,
             **self._courier.counts,
         }
@@ -161,15 +168,17 @@ class Session:
             try:
                 await self._follower.watch()
                 await self._tree.refresh_node(self._table.root.node)
+                await self._tree.prefetch(self._table.root.node)
             except XenStoreError as error:
                 raise MountError(f"cannot read the store: {error}") from None
             signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
             device = self._mount()
             stack.callback(pyfuse3.close, unmount=True)
-            self._courier.start_invalidating()
-            stack.callback(self._courier.stop_invalidating)
+            self._courier.stale.active = True
+            stack.callback(setattr, self._courier.stale, "active", False)
+            nursery.start_soon(self._courier.stale.run)
             if self._options.events != "off":
-                nursery.start_soon(self._courier.run, self._mountpoint, device)
+                nursery.start_soon(self._courier.run, device)
             nursery.start_soon(self._follower.run)
             nursery.start_soon(self._follower.renew_after_bursts)
             nursery.start_soon(self._transactions.abort_idle)
@@ -209,7 +218,7 @@ def _escape(value: str) -> str:
 @contextmanager
 def _stderr_caught() -> Iterator[Callable[[], str]]:
     """What libfuse and fusermount3 write to descriptor 2 meanwhile, as one line."""
-    with tempfile.TemporaryFile() as caught:
+    with open(os.memfd_create("stderr"), "w+b") as caught:
         kept = os.dup(2)
         os.dup2(caught.fileno(), 2)
 

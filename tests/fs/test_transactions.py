@@ -112,14 +112,10 @@ async def house(socket: Path) -> AsyncIterator[House]:
     async with trio.open_nursery() as nursery:
         await nursery.start(made.client.run)
         await nursery.start(made.rival.run)
-        made.courier.start_invalidating()
-        try:
-            await made.follower.watch()
-            nursery.start_soon(made.follower.run)
-            await made.rival.write(b"/a/b", b"1")
-            yield made
-        finally:
-            made.courier.stop_invalidating()
+        await made.follower.watch()
+        nursery.start_soon(made.follower.run)
+        await made.rival.write(b"/a/b", b"1")
+        yield made
         nursery.cancel_scope.cancel()
 
 

@@ -31,6 +31,13 @@ def mount(fuse: None, daemon: Daemon) -> Iterator[Path]:
         yield mounted.path
 
 
+@pytest.fixture(scope="module")
+def shared_mount(fuse: None, shared_daemon: Daemon) -> Iterator[Path]:
+    """The mountpoint of a daemon's store, for all tests of a module."""
+    with Mounted(shared_daemon.socket) as mounted:
+        yield mounted.path
+
+
 @dataclass
 class Here:
     """A directory of a test's own, seen from the mount and from outside."""

@@ -15,6 +15,7 @@ import stat
 from functools import partial
 from typing import TYPE_CHECKING
 
+from xsfs.fs import metrics
 from xsfs.fs.handles import TextHandle
 from xsfs.fs.tree import FSError
 
@@ -30,6 +31,8 @@ class Control:
 
     # Type and permission bits, before the masks.
     mode = stat.S_IFREG | 0o444
+    # Whoever looks it up finds the same inode while the kernel holds it.
+    shared = True
 
     def __init__(self, name: bytes) -> None:
         self.name = name
@@ -107,6 +110,7 @@ class Controls:
         everywhere: Mapping[bytes, Callable[[Node], Control]],
     ) -> None:
         stats = TextControl(b"stats", lambda: json.dumps(counts(), indent=1).encode() + b"\n")
+        prometheus = TextControl(b"metrics", lambda: metrics.text(counts()))
         # Listed at the root.
         self.listed: dict[bytes, Control] = {
             name: TextControl(name, partial(_count, counts, name.decode()))
@@ -116,7 +120,10 @@ class Controls:
         view.controls |= self.listed
         view.controls |= {
             control.name: control
-            for control in (DirectoryControl(b".xsfs", {b"stats": stats}), *hidden)
+            for control in (
+                DirectoryControl(b".xsfs", {b"stats": stats, b"metrics": prometheus}),
+                *hidden,
+            )
         }
 
     def find(self, node: Node, name: bytes) -> Control | None:
@@ -125,8 +132,9 @@ class Controls:
         if make is None:
             return node.view.controls.get(name) if node.parent is None else None
         for inode in node.faces:
-            if inode.control is not None and inode.control.name == name:
-                return inode.control
+            control = inode.control
+            if control is not None and control.name == name and control.shared:
+                return control
         return make(node)
 
 

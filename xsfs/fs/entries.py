@@ -54,8 +54,8 @@ class Entries:
             if isinstance(entry, Node):
                 return self._table.inode(entry, Face.DIRECTORY)
             return self._control_inode(node, entry)
-        if (control := self._controls.find(node, name)) is not None:
-            return self._control_inode(node, control)
+        if (own := self.control(node, name)) is not None:
+            return own
         if name == filenames.VALUE:
             await self._tree.attributes(parent)
             if asker and asker == node.hidden_from and not node.value:
@@ -72,6 +72,11 @@ class Entries:
         if suffix:
             return self._table.inode(child, Face.ALIAS if child.directory else Face.DIRECTORY)
         return self._table.inode(child, child.shown)
+
+    def control(self, parent: Node, name: bytes) -> Inode | None:
+        """The inode of a file of our own making, if there is one of that name."""
+        control = self._controls.find(parent, name)
+        return None if control is None else self._control_inode(parent, control)
 
     def _control_inode(self, node: Node, control: Control) -> Inode:
         for inode in node.faces:
@@ -104,17 +109,21 @@ class Entries:
             return above.face(Face.DIRECTORY) or inode
         if inode.control is not None or not filenames.is_node_name(name):
             return await self._found(inode, name)
-        if (control := self._controls.find(node, name)) is not None:
-            return self._control_inode(node, control)
+        if (own := self.control(node, name)) is not None:
+            return own
         if index not in handle.window:
             await self._open_window(handle, index)
         child = handle.found.get(name)
         if child is None:
             return None
-        if node.children and node.children.get(name) is child:
+        if node.children and node.children.get(name) is child and self._is_told(child):
             return self._table.inode(child, child.shown)
         # Forgotten since, or another by now.
         return await self._found(inode, name)
+
+    def _is_told(self, node: Node) -> bool:
+        """Whether it is known what whoever comes to watch the node is taken to know."""
+        return not node.directory or node.names is not None
 
     async def _found(self, parent: Inode, name: bytes) -> Inode | None:
         try:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from xsfs.fs import names as filenames
+from xsfs.fs.nodes import Face, Node, Told
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from xsfs.fs.nodes import Node
     from xsfs.fs.tree import State, Tree
 
 
@@ -30,8 +32,8 @@ class Kind(enum.Enum):
 class Notice(NamedTuple):
     """One thing that happened to the entry `name` of a directory.
 
-    `node` is None when nobody ever asked for the node itself. Of a node that has children,
-    MODIFIED is about its own value.
+    `node` is the node behind the entry; None for a file of our own making. Of a node that is a
+    directory, MODIFIED is about its own value.
     """
 
     kind: Kind
@@ -44,7 +46,7 @@ class Notice(NamedTuple):
 class Echo:
     """A change of our own, whose event is to come or has come."""
 
-    __slots__ = ("acknowledged", "exists", "path", "perms", "value")
+    __slots__ = ("acknowledged", "cancelled", "exists", "path", "perms", "value")
 
     def __init__(self, path: bytes, exists: bool, value: bytes | None, perms: bytes | None) -> None:
         self.path = path
@@ -54,6 +56,8 @@ class Echo:
         self.perms = perms
         # The ordinal of the last request sent when the change was acknowledged.
         self.acknowledged: int | None = None
+        # It did not happen, or nobody knows.
+        self.cancelled = False
 
     def matches(self, state: State | None) -> bool:
         """Whether the store shows just what the change made."""
@@ -87,6 +91,7 @@ class Echoes:
 
     def cancel(self, echo: Echo) -> None:
         """The store refused it, or it is not known what the store did."""
+        echo.cancelled = True
         self._drop([echo], echo.path)
 
     def outstanding(self, path: bytes, answered: int) -> list[Echo]:
@@ -121,143 +126,181 @@ class Echoes:
 class Mark:
     """Events that came for one path since it was last looked at."""
 
-    __slots__ = ("echoes", "foreign", "hit")
+    __slots__ = ("clock", "echoes", "foreign", "hit")
 
     def __init__(self) -> None:
+        # The view's clock at the last of them.
+        self.clock = -1
         # An event named this very path; otherwise it is only to be compared.
         self.hit = False
         # One of them cannot be the echo of a change of ours.
         self.foreign = False
         self.echoes: list[Echo] = []
 
-    def add(self, echoes: Sequence[Echo]) -> None:
+    def add(self, echoes: Sequence[Echo], clock: int) -> None:
         """One more event, which may be the echo of one of these changes."""
+        self.clock = clock
         self.hit = True
         if echoes:
             self.echoes += echoes
         else:
             self.foreign = True
 
+    def merge(self, earlier: Mark) -> None:
+        """The events of another mark for the path count here too."""
+        self.clock = max(self.clock, earlier.clock)
+        self.hit |= earlier.hit
+        self.foreign |= earlier.foreign
+        self.echoes += earlier.echoes
+
     def is_echo(self, state: State | None) -> bool:
         """Whether the events are explained by changes of our own."""
-        return not self.foreign and any(echo.matches(state) for echo in self.echoes)
+        return not self.foreign and any(echo.matches(state) for echo in self._ours())
+
+    def wrote(self, value: bytes) -> bool:
+        """Whether a change of our own may have stored that value."""
+        return any(echo.exists and echo.value == value for echo in self._ours())
+
+    def permitted(self, perms: bytes) -> bool:
+        """Whether a change of our own may have set those permissions."""
+        return any(echo.exists and echo.perms == perms for echo in self._ours())
+
+    def _ours(self) -> Iterator[Echo]:
+        return (echo for echo in self.echoes if not echo.cancelled)
 
 
 class Planner:
     """Compares fresh states with what was told, and says what is to be told now.
 
-    It moves `told`, `names` and the tree of known nodes along.
+    It moves `told`, `names` and the tree of known nodes along. Each method is to be consumed
+    whole.
     """
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
 
     def changed(self, node: Node, state: State | None, mark: Mark, stamp: int) -> Iterator[Notice]:
-        """A known node, asked for after an event or on suspicion."""
-        silent = mark.is_echo(state)
+        """A node of which watchers were told, asked for after an event or on suspicion."""
         if state is None:
-            if node.parent is not None and node.made <= stamp:
-                yield from self.removed(node, silent=silent)
-            return
-        parent = node.parent
-        if not node.alive:
-            # Removed, and made anew before anybody looked.
-            if parent is not None:
-                yield from self.appeared(parent, node.name, state, mark, stamp)
+            if not mark.is_echo(None) and node.made <= stamp:
+                yield from self.removed(node)
             return
         told = node.told
         self._tree.observe(node, state, stamp)
+        node.compared = stamp
         if told is None:
             return
+        node.told = Told(state.value, state.perms, node.directory)
+        parent = node.parent or node
         flipped = node.directory and not told.directory
-        if flipped and parent is not None:
+        if flipped:
+            # Its directory may be in use already, under the name NAME.d.
+            node.names = set() if node.used else set(state.names)
             yield Notice(Kind.REMOVED, parent, node.name, node, False)
             yield Notice(Kind.CREATED, parent, node.name, node, True)
-        if flipped:
-            node.names = set()
-        for name in self._gone(node, state, stamp):
-            yield from self.vanished(node, name, silent=False)
-        node.told = told._replace(value=state.value, perms=state.perms, directory=node.directory)
-        if silent:
-            return
-        perms = bool(told.perms and state.perms) and told.perms != state.perms
-        if perms and parent is not None:
-            yield Notice(Kind.ATTRIB, parent, node.name, node, node.directory)
-        if state.value != told.value or (mark.hit and not perms and not flipped):
-            yield Notice(Kind.MODIFIED, parent or node, node.name, node, node.directory)
-
-    def _gone(self, node: Node, state: State, stamp: int) -> list[bytes]:
-        if not node.names or not node.directory:
-            return []
-        children = node.children or {}
-        return sorted(
-            name
-            for name in node.names.difference(state.names)
-            # What we made since the state was asked for cannot be in it.
-            if name not in children or children[name].made <= stamp
+        for name in _gone(node, state, stamp):
+            yield from self.vanished(node, name)
+        attrib = (
+            bool(told.perms and state.perms)
+            and state.perms != told.perms
+            and not mark.permitted(state.perms)
         )
+        if attrib and node.parent is not None:
+            yield Notice(Kind.ATTRIB, parent, node.name, node, node.directory)
+        if (state.value != told.value and not mark.wrote(state.value)) or (
+            # The same value written again; or, unseen, something that is over by now.
+            mark.hit and not attrib and not mark.is_echo(state)
+        ):
+            yield Notice(Kind.MODIFIED, parent, node.name, node, node.directory)
 
     def appeared(
         self, parent: Node, name: bytes, state: State, mark: Mark, stamp: int
     ) -> Iterator[Notice]:
         """A child that watchers of its parent have not been told of."""
-        if parent.names is None or name in parent.names or not parent.alive:
+        if parent.names is None or name in parent.names:
             return
         parent.names.add(name)
+        if not filenames.is_node_name(name):
+            return
         node = self._tree.table.child(parent, name)
         node.told = None
+        # By who opened it with O_CREAT, and has not written yet.
+        created = node.pending
         self._tree.observe(node, state, stamp)
-        if node.names is not None:
-            # What is below it came with events of its own.
-            node.names = set()
         if mark.is_echo(state):
             return
-        yield Notice(Kind.CREATED, parent, name, node, node.directory)
+        if node.used and node.names is not None:
+            # What is below it comes with events of its own.
+            node.names = set()
+        if not created:
+            yield Notice(Kind.CREATED, parent, name, node, node.directory)
         if state.value:
             yield Notice(Kind.MODIFIED, parent, name, node, node.directory)
 
     def touched(
         self, parent: Node, name: bytes, state: State, mark: Mark, stamp: int
     ) -> Iterator[Notice]:
-        """An event named a child that was there before, and of which nothing else was known."""
-        node = self._tree.table.child(parent, name)
-        if node.told is not None:
-            yield from self.changed(node, state, mark, stamp)
+        """An event named a child that was told of, but never what it was like."""
+        if not filenames.is_node_name(name):
             return
+        node = self._tree.table.child(parent, name)
         self._tree.observe(node, state, stamp)
-        if not mark.is_echo(state):
+        if mark.hit and not mark.is_echo(state):
             yield Notice(Kind.MODIFIED, parent, name, node, node.directory)
 
-    def vanished(self, parent: Node, name: bytes, *, silent: bool) -> Iterator[Notice]:
-        """A child that is gone from the store, known or not."""
+    def vanished(self, parent: Node, name: bytes) -> Iterator[Notice]:
+        """A child that was told of is gone from the store."""
         node = parent.children.get(name) if parent.children else None
-        if node is not None:
-            yield from self.removed(node, silent=silent)
-        elif parent.names and name in parent.names:
-            parent.names.discard(name)
-            if not silent:
-                yield Notice(Kind.REMOVED, parent, name, None, False)
-
-    def removed(self, node: Node, *, silent: bool) -> Iterator[Notice]:
-        """A known node is gone, with all below it."""
-        if node.parent is None or node.pending:
+        if node is None:
+            node = self._ghost(parent, name, directory=False)
+        elif node.pending:
             return
-        if node.alive:
-            self._tree.table.drop(node)
-        for gone in node.subtree():
-            parent = gone.parent
-            if gone.told is None or parent is None:
-                continue
-            directory = gone.told.directory
-            gone.told = None
-            if parent.names:
-                parent.names.discard(gone.name)
-            if not (silent and gone is node):
-                yield Notice(Kind.REMOVED, parent, gone.name, gone, directory)
+        elif node.told is None:
+            node.told = Told(b"", b"", node.directory)
+        yield from self.removed(node)
 
-    def flashed(self, parent: Node, name: bytes, directory: bool) -> Iterator[Notice]:
+    def removed(self, node: Node) -> Iterator[Notice]:
+        """A node is gone, with all below it."""
+        if node.parent is None:
+            return
+        for gone in node.subtree():
+            parent, told = gone.parent, gone.told
+            if parent is None or told is None:
+                continue
+            children = gone.children or {}
+            for name in sorted(gone.names or ()) if gone.used else ():
+                if name not in children:
+                    ghost = self._ghost(gone, name, directory=False)
+                    yield Notice(Kind.REMOVED, gone, name, ghost, False)
+            value = gone.face(Face.VALUE)
+            if told.directory and value is not None and value.lookups:
+                yield Notice(Kind.REMOVED, gone, filenames.VALUE, gone, False)
+            yield Notice(Kind.REMOVED, parent, gone.name, gone, told.directory)
+            gone.told = gone.names = None
+        if node.parent.names:
+            node.parent.names.discard(node.name)
+        self._tree.table.drop(node)
+
+    def flashed(self, parent: Node, name: bytes, *, directory: bool) -> Iterator[Notice]:
         """A child that came and went between two looks: an event named it, and it is not there."""
-        node = self._tree.table.child(parent, name)
-        node.directory, node.alive = directory, False
+        node = self._ghost(parent, name, directory=directory)
         yield Notice(Kind.CREATED, parent, name, node, directory)
         yield Notice(Kind.REMOVED, parent, name, node, directory)
+
+    def _ghost(self, parent: Node, name: bytes, *, directory: bool) -> Node:
+        """A node that is not in the store any more, nor in the table."""
+        node = Node(parent.view, parent, name)
+        node.alive, node.directory = False, directory
+        node.told = Told(b"", b"", directory)
+        return node
+
+
+def _gone(node: Node, state: State, stamp: int) -> list[bytes]:
+    """The children that watchers were told of and that are there no more."""
+    children = node.children or {}
+    return sorted(
+        name
+        for name in (node.names or set()).difference(state.names)
+        # What we made since the state was asked for cannot be in it.
+        if name not in children or children[name].made <= stamp
+    )

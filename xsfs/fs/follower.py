@@ -3,11 +3,13 @@
 """Follows the store: takes watch events, asks what became of the nodes, hands out notices.
 
 Events are recorded as they are read (`event`), before any later reply is; the rest is done by
-one trio task (`run`), which looks at all that has changed since its last turn in one batch.
+one trio task (`run`), which looks at what has changed since its last turn in batches. Between
+its turns only paths are held: the node table may change meanwhile.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections import Counter
@@ -17,12 +19,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from xsfs.errors import NotFound, StoreError, XenStoreError
-from xsfs.fs.events import Echoes, Mark, Notice, Planner
+from xsfs.fs.events import Echoes, Kind, Mark, Notice, Planner
 from xsfs.fs.tree import State
 from xsfs.protocol import paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from xsfs.aio import Watch
     from xsfs.fs.nodes import Node
@@ -32,13 +34,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SPECIALS = (b"@introduceDomain", b"@releaseDomain")
+SPECIALS = (b"@introduceDomain", b"@releaseDomain")
 
 # oxenstored holds events back when more than 1024 are queued; what follows a burst this long
 # cannot be trusted, and everything is looked at again.
 BURST = 1000
 # A burst ends with a pause this long, in seconds.
 _PAUSE_S = 0.05
+
+# How many paths are looked at in one turn.
+_TURN = 64
+
+# How many paths may wait to be looked at; more are forgotten, and everything is looked at.
+_MARKS_MAX = 65536
 
 # How long an event may wait that seems to be the echo of a change of our own, in seconds.
 _ECHO_S = 0.02
@@ -55,14 +63,18 @@ class Follower:
 
     def __init__(self, tree: Tree, courier: Courier) -> None:
         self.echoes = Echoes()
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter(
+            events=0, notices=0, echoes=0, renewals=0, **{name.decode(): 0 for name in SPECIALS}
+        )
         self._tree = tree
         self._view = tree.table.view
         self._courier = courier
         self._planner = Planner(tree)
-        # Known nodes to look at; and, by nearest known node, what is new below it.
-        self._marks: dict[Node, Mark] = {}
-        self._below: dict[Node, dict[tuple[bytes, ...], Mark]] = {}
+        # What to look at, by path.
+        self._marks: dict[bytes, Mark] = {}
+        # What was announced as gone, and the view's clock then, while events from before may
+        # still be in `_marks`.
+        self._gone: dict[bytes, int] = {}
         self._everything = False
         self._work = trio.Event()
         self._root_watch: Watch | None = None
@@ -84,7 +96,7 @@ class Follower:
         """
         client = self._tree.client
         self._root_watch = await client.watch(self._view.root.path, self.event)
-        for path in _SPECIALS:
+        for path in SPECIALS:
             try:
                 await client.watch(path, self._special_event)
             except StoreError as error:
@@ -92,41 +104,96 @@ class Follower:
 
     # -- as events are read -------------------------------------------------------------------
 
-    def event(self, event: Event) -> None:
-        """A watch event for the mounted subtree."""
+    def event(self, event: Event, first: bool) -> None:
+        """A watch event for the mounted subtree; the first is but the watch's confirmation."""
+        if first:
+            return
         self.counts["events"] += 1
         now_s = trio.current_time()
         self._burst = self._burst + 1 if now_s - self._last_event_s < _PAUSE_S else 1
         self._last_event_s = now_s
         if self._burst == BURST:
             self._long_burst.set()
-        echoes = self.echoes.outstanding(event.path, self._tree.client.answered)
-        found = self._view.record(event.path, 0 if echoes else time.time_ns())
-        if found is None:
+        path = event.path
+        echoes = self.echoes.outstanding(path, self._tree.client.answered)
+        if self._view.record(path, 0 if echoes else time.time_ns()) is None:
             return
-        node, rest = found
-        if echoes:
-            self.counts["echoes"] += 1
-        while node.told is None and node.parent is not None:
-            # Not told of, though known: as on its way to be created by ourselves.
-            rest = [node.name, *rest]
-            node = node.parent
-        if not rest:
-            if not echoes:
-                self._courier.invalidate(node)
-            self._marks.setdefault(node, Mark()).add(echoes)
-        elif node.known:
-            self._below.setdefault(node, {}).setdefault(tuple(rest), Mark()).add(echoes)
-        else:
+        route, rest = self._route(path)
+        node = route[-1]
+        if not (rest or node.heard or node.children):
+            # When somebody asks for it again, that is what watchers are told.
+            node.told = node.names = None
             return
+        if rest and node.directory and not node.used:
+            # Whoever comes to watch it will be told of what is there by then.
+            node.names = None
+        if not self._concerns_anybody(route, rest):
+            return
+        mark = self._mark(path)
+        mark.add(echoes, self._view.clock)
         if echoes:
             self._echoed.set()
-        else:
-            self._work.set()
+            return
+        if not rest:
+            self._courier.invalidate(node)
+            for poller in node.pollers or ():
+                poller.wake()
+        self._work.set()
 
-    def _special_event(self, event: Event) -> None:
+    def _route(self, path: bytes) -> tuple[list[Node], list[bytes]]:
+        """The nodes on the way to `path` that watchers were told of; the names after those."""
+        top = self._view.root
+        names = path[len(top.name) :].strip(b"/").split(b"/") if path != top.name else []
+        node, route = top, [top]
+        for index, name in enumerate(names):
+            child = node.children.get(name) if node.children else None
+            if (
+                child is None
+                or child.told is None
+                or node.told is None
+                or not node.told.directory
+                or (node.names is not None and name not in node.names)
+            ):
+                return route, names[index:]
+            route.append(child)
+            node = child
+        return route, []
+
+    def _concerns_anybody(self, route: list[Node], rest: list[bytes]) -> bool:
+        node = route[-1]
+        if not rest:
+            return True
+        heard = node.used if _is_listed(node) else node.heard
+        return heard or next(self._dubious(route[:-1]), None) is not None
+
+    def _dubious(self, route: Iterable[Node]) -> Iterator[Node]:
+        """Of these nodes, from the root down, those that may have been made anew unnoticed.
+
+        An event for a node stands for its removal too, with all below it; when the node is
+        there, what is below it has been made again, with events of its own. These name only
+        the deepest node made: those on the way are new as well.
+        """
+        changed = -1
+        for node in route:
+            if changed > node.compared and node.heard:
+                yield node
+            changed = max(changed, node.changed)
+
+    def _mark(self, path: bytes) -> Mark:
+        mark = self._marks.get(path)
+        if mark is None:
+            if len(self._marks) >= _MARKS_MAX:
+                self._marks.clear()
+                self.distrust()
+            mark = self._marks[path] = Mark()
+        return mark
+
+    def _special_event(self, event: Event, first: bool) -> None:
         """A domain came or went; oxenstored removes a dead domain's nodes with no other event."""
+        if first:
+            return
         self.counts[event.path.decode()] += 1
+        self._courier.post(Notice(Kind.MODIFIED, self._view.root, event.path, None, False))
         if event.path.startswith(b"@release"):
             self.distrust()
 
@@ -138,7 +205,7 @@ class Follower:
     def suspect(self, node: Node) -> None:
         """A known node was found to be gone, or other than told."""
         if node.view is self._view and node.told is not None:
-            self._marks.setdefault(node, Mark())
+            self._mark(node.path)
             self._work.set()
 
     def distrust(self) -> None:
@@ -149,12 +216,8 @@ class Follower:
 
     def is_unchanged(self, node: Node, since: int) -> bool:
         """Whether nothing came for a node and all below it since the clock stood at `since`."""
-        above: Node | None = node
-        while above is not None:
-            if above.changed > since:
-                return False
-            above = above.parent
-        return self._listening and node.alive and node.below <= since
+        unchanged = node.below <= since and not node.changed_since(since)
+        return self._listening and node.alive and unchanged
 
     async def settle(self) -> None:
         """What we changed by no operation on its own file is seen by whoever asks from now on.
@@ -190,24 +253,166 @@ class Follower:
         while True:
             await self._work.wait()
             self._work = trio.Event()
-            marks, self._marks = self._marks, {}
-            below, self._below = self._below, {}
-            settling, self._settling = self._settling, []
             if self._everything:
                 self._everything = False
                 self._courier.invalidate_all()
-                for node in self._tree.table.known():
-                    marks.setdefault(node, Mark())
+                for node in self._tree.table.heard():
+                    self._marks.setdefault(node.path, Mark())
             try:
-                await self._look(marks, below)
+                while self._marks:
+                    await self._courier.has_room()
+                    await self._turn()
             except XenStoreError as error:
                 log.warning("cannot tell what changed: %s", error)
                 self._everything = True
                 self._work.set()
                 await trio.sleep(_RETRY_S)
-            for settled in settling:
-                settled.set()
+            self._gone.clear()
+            if not self._marks:
+                for settled in self._settling:
+                    settled.set()
+                self._settling.clear()
             self.echoes.expire(self._tree.client.answered)
+
+    async def _turn(self) -> None:
+        """Look at the paths that have waited longest."""
+        turn = dict(itertools.islice(self._marks.items(), _TURN))
+        for path in turn:
+            del self._marks[path]
+        stamp = self._view.clock
+        asked = list(dict.fromkeys(itertools.chain.from_iterable(map(self._to_ask, turn))))
+        try:
+            states = await self._states(asked)
+        except XenStoreError:
+            for path, mark in turn.items():
+                self._again(path, mark)
+            raise
+        refused = set(asked).difference(states)
+        if len(self._gone) > _MARKS_MAX:
+            self._gone.clear()
+        for path, mark in turn.items():
+            if refused and not refused.isdisjoint(self._to_ask(path)):
+                continue
+            for notice in self._plan(path, mark, states, stamp):
+                self.counts["notices"] += 1
+                if notice.kind is Kind.REMOVED:
+                    gone = paths.join(notice.parent.path, notice.name)
+                    self._gone[gone] = self._view.clock
+                self._courier.post(notice)
+
+    def _to_ask(self, path: bytes) -> Iterator[bytes]:
+        """The paths whose states `_plan` needs."""
+        route, rest = self._route(path)
+        node = route.pop()
+        for dubious in self._dubious(route):
+            yield dubious.path
+        if not rest or not _is_listed(node):
+            yield node.path
+        top = node.path
+        for name in rest:
+            top = paths.join(top, name)
+            yield top
+
+    async def _states(self, asked: list[bytes]) -> dict[bytes, State | None]:
+        """What the store says of these paths, where it says anything; None for what is not there.
+
+        Raises:
+            XenStoreError: the store does not answer.
+        """
+        states: dict[bytes, State | None] = {}
+        for path, state in zip(asked, await self._tree.fetch(self._view, asked), strict=True):
+            if isinstance(state, State | NotFound):
+                states[path] = state if isinstance(state, State) else None
+            else:
+                log.warning("cannot tell what changed at %s: %s", path.decode(), state)
+        return states
+
+    def _plan(
+        self, path: bytes, mark: Mark, states: dict[bytes, State | None], stamp: int
+    ) -> Iterator[Notice]:
+        route, _ = self._route(path)
+        for node in list(self._dubious(route[:-1])):
+            if node.alive:
+                if node.path not in states:
+                    self._again(path, mark)
+                    return
+                yield from self._compare(node, states[node.path], Mark(), stamp)
+        route, rest = self._route(path)
+        node = route[-1]
+        if not rest or not _is_listed(node):
+            if node.path not in states:
+                self._again(path, mark)
+                return
+            yield from self._compare(node, states[node.path], Mark() if rest else mark, stamp)
+        if rest and node.alive:
+            yield from self._walk(node, rest, path, mark, states, stamp)
+
+    def _again(self, path: bytes, mark: Mark) -> None:
+        """The node table changed while the store was asked: other questions are to be asked."""
+        self._mark(path).merge(mark)
+
+    def _compare(self, node: Node, state: State | None, mark: Mark, stamp: int) -> Iterator[Notice]:
+        if node.parent is None and state is None:
+            # The mounted root itself is not there: an empty directory.
+            state = State(b"", [])
+        if mark.is_echo(state):
+            self.counts["echoes"] += 1
+        yield from self._planner.changed(node, state, mark, stamp)
+        if state is not None and node.names is not None and node.used:
+            # Children that came without an event, or whose event has its turn yet.
+            for name in set(state.names).difference(node.names):
+                self._marks.setdefault(paths.join(node.path, name), Mark())
+
+    def _walk(
+        self,
+        node: Node,
+        rest: list[bytes],
+        path: bytes,
+        mark: Mark,
+        states: dict[bytes, State | None],
+        stamp: int,
+    ) -> Iterator[Notice]:
+        """An event named a path below `node`, none of it told of: what is new on the way?"""
+        for index, name in enumerate(rest):
+            last = index == len(rest) - 1
+            here = paths.join(node.path, name)
+            if here not in states:
+                self._again(path, mark)
+                return
+            state = states[here]
+            child = node.children.get(name) if node.children else None
+            if node.names is None:
+                return
+            if state is None:
+                own = mark.is_echo(None)
+                if own and last:
+                    self.counts["echoes"] += 1
+                elif name in node.names:
+                    yield from self._planner.vanished(node, name)
+                elif (
+                    mark.foreign
+                    and mark.clock > self._gone.get(here, -1)
+                    and not (child is not None and child.pending)
+                ):
+                    yield from self._planner.flashed(node, name, directory=not last)
+                return
+            here_mark = mark if last else Mark()
+            if last and mark.is_echo(state):
+                self.counts["echoes"] += 1
+            if name not in node.names:
+                yield from self._planner.appeared(node, name, state, here_mark, stamp)
+            elif child is None or child.told is None:
+                yield from self._planner.touched(node, name, state, here_mark, stamp)
+            else:
+                yield from self._compare(child, state, here_mark, stamp)
+            child = node.children.get(name) if node.children else None
+            if child is None:
+                return
+            if last and not mark.hit and child.used and not child.names:
+                # It came without an event, and so did what is below it.
+                for below in state.names:
+                    self._marks.setdefault(paths.join(here, below), Mark())
+            node = child
 
     async def renew_after_bursts(self) -> None:
         """Set the watch anew after each long burst, for ever: what was held back is lost."""
@@ -229,121 +434,7 @@ class Follower:
             self.distrust()
             self._listening = True
 
-    async def _look(
-        self, marks: dict[Node, Mark], below: dict[Node, dict[tuple[bytes, ...], Mark]]
-    ) -> None:
-        for node in list(marks):
-            if node.directory and node.children:
-                # It may have been removed and made anew with all below it.
-                for known in node.subtree():
-                    if known.told is not None:
-                        marks.setdefault(known, Mark())
-        for node in below:
-            if node.told is not None and not node.told.directory:
-                marks.setdefault(node, Mark())
-        stamp = self._view.clock
-        states = await self._states(
-            [node.path for node in marks]
-            + [
-                path
-                for node, rests in below.items()
-                for rest in rests
-                for path in _chain(node.path, rest)
-            ]
-        )
-        notices: list[Notice] = []
-        missing: list[tuple[Node, bytes]] = []
-        for node, mark in marks.items():
-            if node.path not in states:
-                # We moved it meanwhile.
-                self._marks[node] = mark
-                self._work.set()
-                continue
-            state = states[node.path]
-            notices += self._planner.changed(node, state, mark, stamp)
-            if state is not None and node.names is not None and node not in below:
-                missing += [(node, name) for name in state.names if name not in node.names]
-        for node, rests in below.items():
-            for rest, mark in rests.items():
-                notices += self._walk(node, rest, mark, states, stamp)
-        await self._deliver(notices)
-        await self._discover(missing)
 
-    async def _states(self, wanted: Iterable[bytes]) -> dict[bytes, State | None]:
-        wanted = list(dict.fromkeys(wanted))
-        states: dict[bytes, State | None] = {}
-        for path, state in zip(wanted, await self._tree.fetch(self._view, wanted), strict=True):
-            if isinstance(state, StoreError) and not isinstance(state, NotFound):
-                raise state
-            states[path] = state if isinstance(state, State) else None
-        return states
-
-    def _walk(
-        self,
-        node: Node,
-        rest: tuple[bytes, ...],
-        mark: Mark,
-        states: dict[bytes, State | None],
-        stamp: int,
-    ) -> Iterable[Notice]:
-        """An event named a path below `node`, none of it known: what is new on the way?"""
-        for index, name in enumerate(rest):
-            last = index == len(rest) - 1
-            path = paths.join(node.path, name)
-            if node.names is None or not node.alive or path not in states:
-                return
-            state = states[path]
-            if state is None:
-                if name in node.names:
-                    yield from self._planner.vanished(
-                        node, name, silent=last and mark.is_echo(None)
-                    )
-                elif not self._marked_again(node, rest[index:]) and mark.foreign:
-                    yield from self._planner.flashed(node, name, directory=not last)
-                return
-            if name not in node.names:
-                yield from self._planner.appeared(
-                    node, name, state, mark if last else Mark(), stamp
-                )
-            elif last:
-                yield from self._planner.touched(node, name, state, mark, stamp)
-                return
-            child = node.children.get(name) if node.children else None
-            if child is None:
-                return
-            if child.told is not None and not child.told.directory:
-                # Looked up as a file between its creation and this event.
-                yield from self._planner.changed(child, state, Mark(), stamp)
-            node = child
-
-    def _marked_again(self, node: Node, rest: tuple[bytes, ...]) -> bool:
-        return rest in self._below.get(node, {})
-
-    async def _discover(self, missing: list[tuple[Node, bytes]]) -> None:
-        """Children that no event announced, and all that is below them."""
-        while missing:
-            stamp = self._view.clock
-            states = await self._states([paths.join(node.path, name) for node, name in missing])
-            notices: list[Notice] = []
-            below: list[tuple[Node, bytes]] = []
-            for node, name in missing:
-                state = states[paths.join(node.path, name)]
-                if state is None:
-                    continue
-                notices += self._planner.appeared(node, name, state, Mark(), stamp)
-                child = node.children.get(name) if node.children else None
-                if child is not None and child.names is not None:
-                    below += [(child, grandchild) for grandchild in state.names]
-            await self._deliver(notices)
-            missing = below
-
-    async def _deliver(self, notices: list[Notice]) -> None:
-        self.counts["notices"] += len(notices)
-        for notice in notices:
-            self._courier.post(notice)
-
-
-def _chain(path: bytes, names: tuple[bytes, ...]) -> Iterable[bytes]:
-    for name in names:
-        path = paths.join(path, name)
-        yield path
+def _is_listed(node: Node) -> bool:
+    """Whether watchers were told that it is a directory."""
+    return node.told is not None and node.told.directory

@@ -11,7 +11,9 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from typing import TYPE_CHECKING
+import select
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
 
 from xsfs.errors import AccessDenied, NotFound, XenStoreError
 from xsfs.fs import names as filenames
@@ -27,8 +29,36 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+class Waker(Protocol):
+    """Lets one poll(2) that waits look again, once."""
+
+    def notify(self) -> None:
+        """Wake it."""
+
+
 class Handle:
     """An open file. Offsets and sizes are in bytes of the file's text."""
+
+    # The inode's number, once it is known.
+    ino = 0
+    _waker: Waker | None = None
+
+    def poll(self, waker: Waker | None) -> int:
+        """What poll(2) says now; `waker` is to be used when it would say more."""
+        if waker is not None:
+            self._waker = waker
+        return self.ready()
+
+    def ready(self) -> int:
+        """The bits for poll(2): a file can always be read and written."""
+        return select.POLLIN | select.POLLRDNORM | select.POLLOUT | select.POLLWRNORM
+
+    def changed(self) -> None:
+        """Whoever polls shall look again."""
+        waker, self._waker = self._waker, None
+        if waker is not None:
+            with suppress(OSError):
+                waker.notify()
 
     async def read(self, offset: int, size: int) -> bytes:
         """What stands there; b"" at the end."""
@@ -96,6 +126,9 @@ class ValueHandle(Handle):
         self._cut = False
         # Read from; read to the end.
         self._used = self._ended = False
+        # The view's clock when the value was read last; whether it has changed since.
+        self._read_at = -1
+        self._stale = False
 
     @property
     def _raw(self) -> bool:
@@ -117,9 +150,27 @@ class ValueHandle(Handle):
                 raise
         if self._writable and truncate and not self.node.pending:
             self._keep_cut(b"")
+        if self.node.pollers is None:
+            self.node.pollers = set()
+        self.node.pollers.add(self)
+
+    def ready(self) -> int:
+        """A value that changed since it was read is told as in sysfs."""
+        return super().ready() | ((select.POLLPRI | select.POLLERR) if self._stale else 0)
+
+    def wake(self, *, certain: bool = False) -> None:
+        """Somebody else stored the value, or it is gone.
+
+        Args:
+            certain: since it was read here; otherwise the node's own stamps tell.
+        """
+        if certain or self.node.changed_since(self._read_at):
+            self._stale = True
+            self.changed()
 
     async def _renew(self) -> None:
         """Take what others have stored; the text of our own stands where they have not."""
+        self._read_at, self._stale = self.node.view.clock, False
         self._as_of = self.node.written
         value = await self._tree.value(self.node)
         if value != filenames.from_text(self._text, self._raw):
@@ -180,6 +231,8 @@ class ValueHandle(Handle):
             log.warning("%r was not stored: %s", self.node, error)
         if self._is_cut:
             self.node.draft_size = None
+        if self.node.pollers is not None:
+            self.node.pollers.discard(self)
 
     @property
     def _is_cut(self) -> bool:
@@ -208,6 +261,9 @@ class ValueHandle(Handle):
         await self._changes.write(node, value, exclusive=exclusive)
         self._text, self._cut = text, False
         self._as_of = node.written
+        for poller in node.pollers or ():
+            if poller is not self:
+                poller.wake(certain=True)
 
 
 class DirectoryHandle:

@@ -10,7 +10,7 @@ no waiting here; used from the trio thread alone.
 from __future__ import annotations
 
 import enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from xsfs.errors import NotFound
 from xsfs.protocol import paths
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 
 # fuse_lowlevel.h, FUSE_ROOT_ID.
 ROOT_INO = 1
+
+# Of how many children that the kernel does not hold, in directories that it does, is kept what
+# watchers were told, so that a later event can be told apart (about 1 KB each).
+KEPT_MAX = 16384
 
 
 class Face(enum.Enum):
@@ -42,10 +46,14 @@ class View:
     Args:
         root_path: the store path at its top.
         tx_id: the transaction, or 0.
+        plain: of a transaction's view, the plain one.
     """
 
-    def __init__(self, root_path: bytes, tx_id: int = 0) -> None:
+    def __init__(self, root_path: bytes, tx_id: int = 0, plain: View | None = None) -> None:
         self._tx_id = tx_id
+        self._plain = plain
+        # The paths of what was removed or moved away in the transaction.
+        self.removed: set[bytes] = set()
         # Whether watch events say when what is known of it is out of date.
         self.cached = not tx_id
         # How often the transaction was asked for; it ends when nobody does for long.
@@ -71,6 +79,16 @@ class View:
             raise NotFound(b"ENOENT")
         self.uses += 1
         return self._tx_id
+
+    def inherits(self, parent: Node, name: bytes) -> bool:
+        """Whether a node is a directory because the plain view shows it as one."""
+        if self._plain is None:
+            return False
+        path = paths.join(parent.path, name)
+        if self.removed and not self.removed.isdisjoint((path, *paths.ancestors(path))):
+            return False
+        found = self._plain.find(path)
+        return found is not None and not found[1] and found[0].directory
 
     def find(self, path: bytes) -> tuple[Node, list[bytes]] | None:
         """The nearest node known at or above `path`, and the names from there to `path`.
@@ -120,6 +138,13 @@ class View:
         self.root.changed = self.root.below = self.clock
 
 
+class Poller(Protocol):
+    """Somebody who polls for a change of a node's value."""
+
+    def wake(self, *, certain: bool = False) -> None:
+        """It changed, or is gone; not `certain`: perhaps before it was read."""
+
+
 class Told(NamedTuple):
     """What watchers of a node have been told of it."""
 
@@ -140,6 +165,7 @@ class Node:
         "below",
         "changed",
         "children",
+        "compared",
         "directory",
         "draft_size",
         "faces",
@@ -147,6 +173,7 @@ class Node:
         "fetched_s",
         "held",
         "hidden_from",
+        "listed",
         "listing",
         "made",
         "mtime_ns",
@@ -155,6 +182,7 @@ class Node:
         "parent",
         "pending",
         "perms",
+        "pollers",
         "told",
         "value",
         "view",
@@ -186,16 +214,22 @@ class Node:
         self.hidden_from = 0
         self.value: bytes | None = None
         self.perms: bytes | None = None
-        # Kept where listings may come from memory (cache=watch).
+        # Kept where listings may come from memory (cache=watch), with the clock as of asking.
         self.listing: list[bytes] | None = None
+        self.listed = -1
         self.told: Told | None = None
-        # The children's names, as told; None for what was never shown as a directory.
+        # Open files whose readers poll for a change.
+        self.pollers: set[Poller] | None = None
+        # The children's names, as told to whoever watches the directory; None while they are
+        # not known, which must not be while the kernel holds the directory.
         self.names: set[bytes] | None = None
         # The view's clock at the last event here; here or below; when the data was asked for.
         self.changed = 0
         self.below = 0
         self.fetched = -1
         self.fetched_s = 0.0
+        # The view's clock when what was told was last compared with the store.
+        self.compared = -1
         self.mtime_ns = 0
 
     def __repr__(self) -> str:
@@ -232,6 +266,17 @@ class Node:
         return any(inode.lookups for inode in self.faces)
 
     @property
+    def used(self) -> bool:
+        """Whether the kernel holds its directory, so that somebody may watch that."""
+        face = self.face(Face.DIRECTORY)
+        return face is not None and face.lookups > 0
+
+    @property
+    def heard(self) -> bool:
+        """Whether anybody can be waiting for its events: at the node, or at its parent."""
+        return self.known or (self.parent is not None and self.parent.used)
+
+    @property
     def shown(self) -> Face:
         """The face that its directory lists."""
         return Face.DIRECTORY if self.directory else Face.FILE
@@ -250,33 +295,41 @@ class Node:
         if self.below > self.fetched and not self.directory:
             # What happened below makes it a directory.
             return False
+        return not self.changed_since(self.fetched)
+
+    def changed_since(self, stamp: int) -> bool:
+        """Whether an event that concerns it came after the view's clock stood at `stamp`."""
         node: Node | None = self
         while node is not None:
-            if node.changed > self.fetched:
-                return False
+            if node.changed > stamp:
+                return True
             node = node.parent
-        return True
+        return False
 
     def subtree(self) -> Iterator[Node]:
-        """The known nodes from here on down, children before parents."""
-        # No recursion: a guest may nest deeper than Python's stack is.
-        nodes = [self]
-        for node in nodes:
+        """The known nodes from here on down, children before parents, sorted."""
+        # Not by recursion: a guest's tree may be deeper than Python's stack.
+        parents_first, left = [], [self]
+        while left:
+            node = left.pop()
+            parents_first.append(node)
             if node.children:
-                nodes += node.children.values()
-        return reversed(nodes)
+                left += [node.children[name] for name in sorted(node.children)]
+        return reversed(parents_first)
 
 
 class Inode:
     """A face of a node, with the kernel's lookup count."""
 
-    __slots__ = ("control", "face", "ino", "lookups", "node")
+    __slots__ = ("control", "face", "ino", "lookups", "node", "wanted")
 
     def __init__(self, ino: int, node: Node, face: Face, control: Control | None = None) -> None:
         self.ino = ino
         self.node = node
         self.face = face
         self.lookups = 0
+        # Somebody other than the event helper has asked for it.
+        self.wanted = False
         # What stands behind a face of our own making (Face.CONTROL).
         self.control = control
 
@@ -297,6 +350,8 @@ class NodeTable:
         self.view.root.faces.append(self.root)
         self._inodes = {ROOT_INO: self.root}
         self._next_ino = ROOT_INO + 1
+        # Nodes kept for what was told of them; the oldest goes first.
+        self._kept: dict[Node, None] = {}
 
     def __len__(self) -> int:
         return len(self._inodes)
@@ -312,9 +367,20 @@ class NodeTable:
         if parent.children is None:
             parent.children = {}
         node = parent.children.get(name)
-        if node is None:
+        if node is None or not node.alive:
             node = parent.children[name] = Node(parent.view, parent, name)
+            node.directory = parent.view.inherits(parent, name)
         return node
+
+    def adopt(self, directories: Iterable[bytes]) -> None:
+        """Show nodes as directories that a transaction made, and that have no children."""
+        for path in directories:
+            found = self.view.find(path)
+            if found is not None:
+                node, rest = found
+                for name in rest:
+                    node = self.child(node, name)
+                    node.directory = True
 
     def inode(self, node: Node, face: Face) -> Inode:
         """The inode of a node's face, made when there is none."""
@@ -335,15 +401,24 @@ class NodeTable:
         inode.lookups -= count
         if inode.lookups <= 0 and inode is not self.root:
             del self._inodes[ino]
-            inode.node.faces.remove(inode)
-            if not inode.node.faces:
-                self._shed(inode.node)
-            self.prune(inode.node)
+            node = inode.node
+            node.faces.remove(inode)
+            if inode.face is Face.DIRECTORY or not node.faces:
+                self._shed(node)
+            self.prune(node)
 
     def discard(self, inode: Inode) -> None:
         """Drop an inode that was made for an answer and never reached the kernel."""
         if not inode.lookups:
             self.forget(inode.ino, 0)
+
+    def retire(self, inode: Inode) -> None:
+        """The kernel holds an inode for removed, though its node is not: that gets another."""
+        node = inode.node
+        node.faces.remove(inode)
+        inode.node = Node(node.view, node.parent, node.name)
+        inode.node.alive = False
+        inode.node.faces.append(inode)
 
     def _shed(self, node: Node) -> None:
         """Let go of what was asked for ahead below a node that the kernel no more knows."""
@@ -360,16 +435,29 @@ class NodeTable:
             and not node.held
             and not (node.directory and node.alive)
         ):
-            parent = node.parent
-            if parent.children is not None and parent.children.get(node.name) is node:
-                del parent.children[node.name]
+            if node.alive and node.told is not None and node.view.cached and node.parent.used:
+                self.keep(node)
+                return
+            self._detach(node)
             node.alive = False
-            node = parent
+            node = node.parent
+
+    def keep(self, node: Node) -> None:
+        """Remember what was told of a node that the kernel does not hold."""
+        self._kept.pop(node, None)
+        self._kept[node] = None
+        while len(self._kept) > KEPT_MAX:
+            oldest = next(iter(self._kept))
+            del self._kept[oldest]
+            if not (oldest.faces or oldest.children or oldest.held or oldest.directory):
+                self._detach(oldest)
+                oldest.alive = False
 
     def drop(self, node: Node) -> None:
         """The node is gone from the store, with all below it; the kernel may hold faces yet."""
         for gone in node.subtree():
             gone.alive = False
+            self._kept.pop(gone, None)
             if not gone.faces and not gone.children:
                 self._detach(gone)
         self._detach(node)
@@ -383,10 +471,13 @@ class NodeTable:
         parent.children[name] = node
 
     def _detach(self, node: Node) -> None:
+        if node.view is not self.view:
+            node.view.removed.add(node.path)
         parent = node.parent
         if parent is not None and parent.children and parent.children.get(node.name) is node:
             del parent.children[node.name]
 
-    def known(self) -> Iterable[Node]:
-        """All nodes of the plain view that the kernel knows, parents before children."""
-        return [n for n in reversed(list(self.view.root.subtree())) if n.alive and n.known]
+    def heard(self) -> Iterable[Node]:
+        """All nodes of the plain view whose events somebody can wait for, parents first."""
+        nodes = reversed(list(self.view.root.subtree()))
+        return [n for n in nodes if n.alive and n.told is not None and n.heard]

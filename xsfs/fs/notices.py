@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Carries notices out: kernel caches are invalidated, inotify events raised.
 
-Invalidation can block until a request on the same node is answered, so it has a thread of its
-own; inotify events are raised by the helper process (poker.py), whose operations come back as
-requests that `Courier` recognises. The rest runs on the trio thread.
+First the new state is made readable (invalidation.py), then the event raised: by the helper
+process (poker.py), whose operations come back as requests that `Courier` recognises. Used from
+the trio thread alone.
 """
 
 from __future__ import annotations
@@ -12,16 +12,13 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import queue
 import socket
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter, deque
 from contextlib import suppress
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pyfuse3
@@ -30,11 +27,10 @@ import trio
 from xsfs import mounts
 from xsfs.fs import names, poker
 from xsfs.fs.events import Kind
+from xsfs.fs.invalidation import Invalidator
 from xsfs.fs.nodes import Face
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from xsfs.fs.events import Notice
     from xsfs.fs.nodes import Node, NodeTable
     from xsfs.options import Options
@@ -44,8 +40,11 @@ log = logging.getLogger(__name__)
 # How many pokes the helper is given ahead; more would only make an end take longer.
 _WINDOW = 32
 
+# How many pokes may wait; whoever has more is to wait himself.
+_WAITING_MAX = 4096
+
 # A poke that meets a name the kernel still holds is tried again, after an invalidation.
-_ATTEMPTS = 3
+_ATTEMPTS = 8
 
 # How long a request waits for the kernel to drop an entry, in seconds: another request about
 # the same directory may be under way.
@@ -56,87 +55,121 @@ _RESTART_S = 0.2
 
 
 class Poke:
-    """What the helper is told to do, and what its requests look like when they arrive."""
+    """What the helper is told to do."""
 
-    __slots__ = ("attempts", "done", "fulfilled", "letter", "notice", "path")
+    __slots__ = ("attempts", "done", "fulfilled", "notice", "shown")
 
-    def __init__(self, notice: Notice, letter: bytes, path: bytes) -> None:
+    def __init__(self, notice: Notice) -> None:
         self.notice = notice
-        self.letter = letter
-        self.path = path
         # The request that it is all about has been answered.
         self.fulfilled = False
+        # The helper has looked the name up, and holds what it was shown.
+        self.shown = False
         self.attempts = 0
-        self.done = trio.Event()
+        # Set when it is over, for whoever waits for that.
+        self.done: trio.Event | None = None
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether it will be tried again."""
+        return self.attempts < _ATTEMPTS
+
+    @property
+    def letter(self) -> bytes:
+        """The operation, as poker.py names it."""
+        match self.notice.kind:
+            case Kind.CREATED:
+                return b"D" if self.notice.directory else b"F"
+            case Kind.REMOVED:
+                return b"R" if self.notice.directory else b"U"
+            case Kind.ATTRIB:
+                return b"A"
+            case Kind.MODIFIED:
+                return b"M"
+
+    @property
+    def path(self) -> bytes:
+        """Where the helper finds it, relative to the mountpoint."""
+        notice = self.notice
+        parts: list[bytes] = []
+        if notice.kind is Kind.MODIFIED and notice.directory:
+            parts.append(names.VALUE)
+        if notice.parent is not notice.node:
+            parts.append(notice.name)
+        node = notice.parent
+        while node.parent is not None:
+            parts.append(node.name)
+            node = node.parent
+        return b"/".join(reversed(parts))
 
 
 class Courier:
     """Takes notices, and sees to it that the kernel and its watchers get them, in order."""
 
     def __init__(self, table: NodeTable, options: Options) -> None:
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter(pokes=0, merged=0, failed=0, helpers=0)
+        self.stale = Invalidator(pages=options.cache == "watch", settled=self._push)
         self._table = table
         self._options = options
+        self._wanted = {"full": frozenset(Kind), "modify": {Kind.MODIFIED}, "off": frozenset()}[
+            options.events
+        ]
         self._helper_pid = 0
+        self._orders: socket.socket | None = None
         self._waiting: deque[Poke] = deque()
         self._sent: deque[Poke] = deque()
-        self._mergeable: dict[tuple[Kind, Node], None] = {}
+        self._mergeable: set[tuple[Kind, Node | bytes]] = set()
         self._expected: dict[tuple[Node, bytes], deque[Poke]] = {}
-        self._work = trio.Event()
+        # How many creations and removals of an entry have not been played yet.
+        self._unsettled: Counter[tuple[Node | None, bytes]] = Counter()
         self._room = trio.Event()
-        self._stale: queue.SimpleQueue[tuple[int, bytes, int] | Callable[[], None] | None] = (
-            queue.SimpleQueue()
-        )
-        self._queued_stale: set[int] = set()
 
     # -- taking ---------------------------------------------------------------------------------
 
     def post(self, notice: Notice) -> None:
         """Have a notice carried out, when anybody can be waiting for it."""
-        self._make_readable(notice)
-        parent = notice.parent.face(Face.DIRECTORY)
-        wanted = self._options.events == "full" or (
-            self._options.events == "modify" and notice.kind is Kind.MODIFIED
-        )
-        if not wanted or parent is None or not parent.lookups:
-            self._forget(notice)
-            return
-        if notice.node is not None:
-            key = (notice.kind, notice.node)
-            if notice.kind in (Kind.CREATED, Kind.REMOVED):
-                self._mergeable.pop((Kind.MODIFIED, notice.node), None)
-                self._mergeable.pop((Kind.ATTRIB, notice.node), None)
-            elif key in self._mergeable:
-                self.counts["merged"] += 1
-                return
-            else:
-                self._mergeable[key] = None
-        if notice.node is not None:
-            notice.node.held += 1
-        self._waiting.append(Poke(notice, _letter(notice), _target(notice)))
-        self._work.set()
-
-    def _make_readable(self, notice: Notice) -> None:
-        """First the new state, then the event: drop what the kernel holds of the old one."""
-        if notice.node is not None:
-            self.invalidate(notice.node)
+        node, parent = notice.node, notice.parent.face(Face.DIRECTORY)
+        if node is not None:
+            self.invalidate(node)
+            for poller in node.pollers or ():
+                poller.wake()
         if notice.kind in (Kind.CREATED, Kind.REMOVED):
             notice.parent.mtime_ns = time.time_ns()
             self.invalidate(notice.parent)
-        if notice.kind is Kind.REMOVED and self._options.events != "full":
-            parent = notice.parent.face(Face.DIRECTORY)
-            gone = notice.node and notice.node.face(
-                Face.DIRECTORY if notice.directory else Face.FILE
-            )
-            if parent is not None:
-                self._stale.put((parent.ino, notice.name, gone.ino if gone else 0))
+        if notice.kind not in self._wanted or not _is_heard(notice):
+            if notice.kind is Kind.REMOVED and parent is not None:
+                self._drop_entry(notice)
+            self._forget(notice)
+            return
+        if notice.kind in (Kind.CREATED, Kind.REMOVED):
+            if node is not None:
+                self._mergeable -= {(Kind.MODIFIED, node), (Kind.ATTRIB, node)}
+        elif (key := _key(notice)) in self._mergeable:
+            self.counts["merged"] += 1
+            return
+        else:
+            self._mergeable.add(key)
+        if node is not None:
+            node.held += 1
+        if notice.kind in (Kind.CREATED, Kind.REMOVED):
+            self._unsettled[notice.parent, notice.name] += 1
+            later = notice.parent.children.get(notice.name) if notice.parent.children else None
+            if parent is not None and later is not None and later.known:
+                # The kernel is to ask again what the name leads to: not to take a later node
+                # for the one that goes.
+                self.stale.entry(parent.ino, notice.name)
+        self._waiting.append(Poke(notice))
+        self._push()
+
+    def is_unsettled(self, node: Node) -> bool:
+        """Whether a creation or removal of that name is to be played to the kernel yet."""
+        return (node.parent, node.name) in self._unsettled
 
     def invalidate(self, node: Node) -> None:
         """Have the kernel ask again for a node's attributes and content."""
         for inode in node.faces:
-            if inode.lookups and inode.ino not in self._queued_stale:
-                self._queued_stale.add(inode.ino)
-                self._stale.put((inode.ino, b"", 0))
+            if inode.lookups:
+                self.stale.inode(inode.ino)
 
     async def turned(self, node: Node, wait: bool) -> None:
         """Have the kernel drop the entry of a file that is a directory by now.
@@ -149,7 +182,7 @@ class Courier:
         if parent is None or not parent.lookups or node.face(Face.FILE) is None:
             return
         if not wait:
-            self._stale.put((parent.ino, node.name, 0))
+            self.stale.entry(parent.ino, node.name)
             return
         with trio.move_on_after(_PATIENCE_S), suppress(OSError):
             await trio.to_thread.run_sync(
@@ -159,17 +192,49 @@ class Courier:
     def invalidate_all(self) -> None:
         """Have the kernel ask again for everything."""
         for inode in self._table:
-            self.invalidate(inode.node)
+            if inode.lookups:
+                self.stale.inode(inode.ino)
+
+    async def has_room(self) -> None:
+        """Wait until not too many notices wait."""
+        while len(self._waiting) >= _WAITING_MAX and self._wanted:
+            self._room = trio.Event()
+            await self._room.wait()
+
+    def _drop_entry(self, notice: Notice) -> None:
+        parent = notice.parent.face(Face.DIRECTORY)
+        face = Face.DIRECTORY if notice.directory else Face.FILE
+        gone = notice.node.face(face) if notice.node is not None else None
+        if parent is not None and parent.lookups:
+            self.stale.entry(parent.ino, notice.name, gone.ino if gone is not None else 0)
+
+    def _done(self, poke: Poke) -> None:
+        """A poke that waited is under way no more."""
+        if poke.done is not None:
+            poke.done.set()
+        notice = poke.notice
+        key = notice.parent, notice.name
+        if notice.kind in (Kind.CREATED, Kind.REMOVED):
+            self._unsettled[key] -= 1
+            if not self._unsettled[key]:
+                del self._unsettled[key]
+        if notice.node is not None:
+            notice.node.held -= 1
+        self._forget(notice)
+
+    def _forget(self, notice: Notice) -> None:
+        if notice.node is not None:
+            self._table.prune(notice.node)
 
     async def settle(self) -> None:
         """Wait until all that was given so far has been carried out."""
-        done = trio.Event()
-        token = trio.lowlevel.current_trio_token()
-        self._stale.put(partial(token.run_sync_soon, done.set))
-        await done.wait()
-        last = self._waiting or self._sent
-        if last:
-            await last[-1].done.wait()
+        await self.stale.settle()
+        for pokes in (self._waiting, self._sent):
+            if pokes:
+                last = pokes[-1]
+                last.done = last.done or trio.Event()
+                await last.done.wait()
+                return
 
     # -- for the requests of the helper -------------------------------------------------------
 
@@ -197,143 +262,124 @@ class Courier:
 
     # -- the helper ---------------------------------------------------------------------------
 
-    async def run(self, mountpoint: str, device: int) -> None:
-        """Keep a helper, and give it what there is to do, for ever."""
+    async def run(self, device: int) -> None:
+        """Keep a helper for the mount of that device number, and give it what there is to do.
+
+        Returns when the mount is gone from where we could see it.
+        """
         while True:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with theirs:
-                process = await trio.to_thread.run_sync(_start, theirs, mountpoint, device)
-            orders = trio.socket.from_stdlib_socket(ours)
-            self._helper_pid = process.pid
-            try:
-                await self._serve(orders)
-            finally:
-                self._helper_pid = 0
-                orders.close()
+            ours.setblocking(False)
+            with ours:
+                with theirs:
+                    process = await trio.to_thread.run_sync(_start, theirs, device)
+                self._helper_pid = process.pid
+                self.counts["helpers"] += 1
+                try:
+                    await self._serve(ours)
+                finally:
+                    self._orders = None
+                    self._helper_pid = 0
             # It hangs up by ending.
             await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
-            if mounts.at(mountpoint) is None:
+            if not mounts.is_mounted(device):
+                self._wanted = frozenset()
+                for poke in (*self._sent, *self._waiting):
+                    self._done(poke)
+                self._sent.clear()
+                self._waiting.clear()
+                self._room.set()
                 return
             log.warning("the event helper ended (status %s), starting another", process.returncode)
-            self._waiting.extendleft(reversed(self._sent))
-            self._sent.clear()
+            while self._sent:
+                poke = self._sent.pop()
+                if poke.fulfilled:
+                    self._done(poke)
+                else:
+                    self._waiting.appendleft(poke)
             self._expected.clear()
             await trio.sleep(_RESTART_S)
 
-    async def _serve(self, orders: trio.socket.SocketType) -> None:
+    async def _serve(self, orders: socket.socket) -> None:
         """Until the helper ends."""
         if not await _receive(orders):
             return
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._send, orders)
-            while (answer := await _receive(orders)) is not None:
-                await self._answered(self._sent.popleft(), struct.unpack("=i", answer)[0])
-                self._room.set()
-            nursery.cancel_scope.cancel()
+        self._orders = orders
+        self._push()
+        while answer := await _receive(orders):
+            self._answered(self._sent.popleft(), struct.unpack("=i", answer)[0])
+            self._push()
 
-    async def _send(self, orders: trio.socket.SocketType) -> None:
-        while True:
-            while not self._waiting:
-                self._work = trio.Event()
-                await self._work.wait()
-            while len(self._sent) >= _WINDOW:
-                self._room = trio.Event()
-                await self._room.wait()
-            poke = self._waiting.popleft()
+    def _push(self) -> None:
+        """Give the helper what it can take, unless something is to be made readable first."""
+        while self._waiting and len(self._sent) < _WINDOW and self._orders is not None:
+            if self.stale.busy:
+                return
+            poke = self._waiting[0]
             notice = poke.notice
-            if notice.node is not None:
-                self._mergeable.pop((notice.kind, notice.node), None)
-            if notice.kind in (Kind.CREATED, Kind.REMOVED):
-                key = (notice.parent, notice.name)
-                self._expected.setdefault(key, deque()).append(poke)
-            self._sent.append(poke)
-            with suppress(OSError):
-                await orders.send(poke.letter + poke.path)
+            if _is_heard(notice):
+                try:
+                    self._orders.send(poke.letter + poke.path)
+                except BlockingIOError:
+                    # Its answers to what it has will bring us back.
+                    return
+                except OSError:
+                    # It is gone; `run` will see.
+                    self._orders = None
+                    return
+                self._sent.append(poke)
+                if notice.kind in (Kind.CREATED, Kind.REMOVED):
+                    key = (notice.parent, notice.name)
+                    self._expected.setdefault(key, deque()).append(poke)
+            else:
+                self._done(poke)
+            self._waiting.popleft()
+            self._mergeable.discard(_key(notice))
+            if len(self._waiting) == _WAITING_MAX // 2:
+                self._room.set()
 
-    async def _answered(self, poke: Poke, number: int) -> None:
+    def _answered(self, poke: Poke, number: int) -> None:
         self.counts["pokes"] += 1
         self._unexpect(poke)
         notice = poke.notice
-        parent = notice.parent.face(Face.DIRECTORY)
-        if number == errno.EEXIST and poke.attempts < _ATTEMPTS and parent is not None:
+        if number in (errno.EEXIST, errno.EAGAIN) and poke.may_fail:
             poke.attempts += 1
-            with suppress(OSError):
-                await trio.to_thread.run_sync(
-                    pyfuse3.invalidate_entry, parent.ino, notice.name, abandon_on_cancel=True
-                )
+            poke.shown = False
+            self._drop_entry(notice)
             self._waiting.appendleft(poke)
-            self._work.set()
             return
         if number:
             self.counts["failed"] += 1
             log.debug("%s %r: %s", poke.letter, poke.path, os.strerror(number))
-        if notice.node is not None:
-            notice.node.held -= 1
-        self._forget(notice)
-        poke.done.set()
-
-    def _forget(self, notice: Notice) -> None:
-        if notice.node is not None:
-            self._table.prune(notice.node)
-
-    # -- invalidation -------------------------------------------------------------------------
-
-    def start_invalidating(self) -> None:
-        """Start the thread that invalidates."""
-        threading.Thread(target=self._invalidate, name="invalidate", daemon=True).start()
-
-    def stop_invalidating(self) -> None:
-        """Let the thread end."""
-        self._stale.put(None)
-
-    def _invalidate(self) -> None:
-        attributes_only = self._options.cache != "watch"
-        while (item := self._stale.get()) is not None:
-            if callable(item):
-                item()
-                continue
-            ino, name, deleted = item
-            # ENOENT: the kernel does not have it, which is as good.
-            with suppress(OSError):
-                if name:
-                    pyfuse3.invalidate_entry(ino, name, deleted)
-                else:
-                    self._queued_stale.discard(ino)
-                    pyfuse3.invalidate_inode(ino, attributes_only)
+            if notice.kind is Kind.REMOVED:
+                self._drop_entry(notice)
+        self._done(poke)
 
 
-def _letter(notice: Notice) -> bytes:
-    match notice.kind:
-        case Kind.CREATED:
-            return b"D" if notice.directory else b"F"
-        case Kind.REMOVED:
-            return b"R" if notice.directory else b"U"
-        case Kind.ATTRIB:
-            return b"A"
-        case Kind.MODIFIED:
-            return b"M"
+def _is_heard(notice: Notice) -> bool:
+    """Whether the kernel holds what somebody would have to watch."""
+    parent, node = notice.parent.face(Face.DIRECTORY), notice.node
+    if parent is not None and parent.lookups:
+        return True
+    return notice.kind is not Kind.CREATED and node is not None and node.known
 
 
-def _target(notice: Notice) -> bytes:
-    """Where the helper finds it, relative to the mountpoint."""
-    parts: list[bytes] = []
-    if notice.kind is Kind.MODIFIED and notice.directory:
-        parts.append(names.VALUE)
-    if notice.parent is not notice.node:
-        parts.append(notice.name)
-    node = notice.parent
-    while node.parent is not None:
-        parts.append(node.name)
-        node = node.parent
-    return b"/".join(reversed(parts))
+def _key(notice: Notice) -> tuple[Kind, Node | bytes]:
+    """Notices of one key that wait are as good as one."""
+    return notice.kind, notice.name if notice.node is None else notice.node
 
 
-def _start(orders: socket.socket, mountpoint: str, device: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-I", "-S", poker.__file__, mountpoint, str(device)]
+def _start(orders: socket.socket, device: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-I", "-S", poker.__file__, str(device)]
     return subprocess.Popen(command, stdin=orders.fileno(), start_new_session=True, cwd="/")
 
 
-async def _receive(orders: trio.socket.SocketType) -> bytes | None:
-    with suppress(ConnectionError):
-        return await orders.recv(16) or None
-    return None
+async def _receive(orders: socket.socket) -> bytes:
+    """The helper's next answer; nothing when it has hung up."""
+    while True:
+        try:
+            return orders.recv(16)
+        except BlockingIOError:
+            await trio.lowlevel.wait_readable(orders)
+        except ConnectionError:
+            return b""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from xsfs.fs.accomplice import Accomplice
     from xsfs.fs.changes import Changes
     from xsfs.fs.entries import Entries
+    from xsfs.fs.handles import Waker
     from xsfs.fs.nodes import Inode, Node
     from xsfs.fs.tree import Tree
 
@@ -64,8 +65,17 @@ class Operations(pyfuse3.Operations):
     ) -> pyfuse3.EntryAttributes:
         parent = self._table[parent_inode]
         if self._accomplice.is_asking(ctx.pid):
-            return self._attributes.learnt(self._accomplice.lookup(parent, name))
-        return self._attributes.learnt(await self._entries.find(parent, name, ctx.pid))
+            return self._attributes.lent(self._accomplice.lookup(parent, name))
+        inode = await self._entries.find(parent, name, ctx.pid)
+        if inode.face is not Face.DIRECTORY:
+            return self._attributes.learnt(inode)
+        # From here on its events count, and it cannot be forgotten.
+        inode.lookups += 1
+        try:
+            await self._tree.prefetch(inode.node)
+            return self._attributes.learnt(inode)
+        finally:
+            self._table.forget(inode.ino, 1)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for ino, count in inode_list:
@@ -168,6 +178,7 @@ class Operations(pyfuse3.Operations):
             if name not in (b".", b".."):
                 if taken:
                     inode.lookups += 1
+                    inode.wanted = True
                 else:
                     self._table.discard(inode)
             if not taken:
@@ -207,7 +218,9 @@ class Operations(pyfuse3.Operations):
             return self._keep(PokeHandle())
         if flags & (os.O_WRONLY | os.O_RDWR):
             self._require_writable()
-        return self._keep(await self._open(known, flags))
+        handle = await self._open(known, flags)
+        handle.ino = inode
+        return self._keep(handle)
 
     @answering
     async def create(
@@ -226,6 +239,12 @@ class Operations(pyfuse3.Operations):
             self._table.discard(inode)
             raise
         return self._keep(handle), self._attributes.learnt(inode)
+
+    @answering
+    async def poll(
+        self, inode: int, fh: int, poll_handle: Waker | None, ctx: pyfuse3.RequestContext
+    ) -> int:
+        return self._handles[fh].poll(poll_handle)
 
     @answering
     async def read(self, fh: int, off: int, size: int) -> bytes:
@@ -265,9 +284,8 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         if self._accomplice.is_asking(ctx.pid):
-            return self._attributes.learnt(
-                self._accomplice.created(self._table[parent_inode], name)
-            )
+            inode = self._accomplice.created(self._table[parent_inode], name)
+            return self._attributes.lent(inode)
         self._require_writable()
         parent = self._table[parent_inode]
         if parent.control is not None:
@@ -282,9 +300,8 @@ class Operations(pyfuse3.Operations):
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         if self._accomplice.is_asking(ctx.pid):
-            return self._attributes.learnt(
-                self._accomplice.created(self._table[parent_inode], name)
-            )
+            inode = self._accomplice.created(self._table[parent_inode], name)
+            return self._attributes.lent(inode)
         self._require_writable()
         if not stat.S_ISREG(mode):
             raise FSError(errno.EPERM)

@@ -12,7 +12,8 @@ do through a socket (standard input), a packet each: the letter of a poke, and a
 the mountpoint. Answers each with its errno, in order.
 
 It never touches what lies under the mountpoint once unmounted: with CAP_SYS_ADMIN it works
-through a detached clone of the mount, else it checks the device number before each poke.
+through a detached clone of the mount, else it finds the mountpoint anew for each poke, and
+checks the device number.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import select
 import socket
 import stat
@@ -96,46 +98,58 @@ def perform(directory: int, poke: bytes, path: bytes) -> None:
             os.rmdir(path, dir_fd=directory)
 
 
+def mountpoints(device: int) -> list[bytes]:
+    """Where the file system of that device number is mounted whole, uppermost mounts first."""
+    number = b"%d:%d" % (os.major(device), os.minor(device))
+    found = []
+    with open("/proc/self/mountinfo", "rb") as lines:
+        for line in lines:
+            # proc(5): id, parent, major:minor, root, mountpoint. A root that is not / is a
+            # bind mount of a part.
+            fields = line.split(b" ", 5)
+            if fields[2] == number and fields[3] == b"/":
+                found.append(re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), fields[4]))
+    return found[::-1]
+
+
 class Mount:
     """The mount, as far as it may be touched."""
 
-    def __init__(self, mountpoint: bytes, device: int) -> None:
-        self._mountpoint = mountpoint
+    def __init__(self, device: int) -> None:
         self._device = device
         self._clone = -1
         # Without the privilege, or when the daemon ends already, there is none.
-        with contextlib.suppress(OSError):
-            self._clone = clone_mount(mountpoint)
-            if os.fstat(self._clone).st_dev == device:
-                return
-        self.release()
-
-    @property
-    def cloned(self) -> bool:
-        """Whether it holds the mount by a clone."""
-        return self._clone >= 0
+        for mountpoint in mountpoints(device):
+            with contextlib.suppress(OSError):
+                self._clone = clone_mount(mountpoint)
+                if os.fstat(self._clone).st_dev == device:
+                    break
+            self.release()
 
     def poke(self, poke: bytes, path: bytes) -> int:
         """Perform a poke; its errno, 0 when done."""
-        directory = self._clone
         try:
-            if not self.cloned:
-                directory = os.open(self._mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            if os.fstat(directory).st_dev != self._device:
-                return errno.ESTALE
-            perform(directory, poke, path)
+            if self._clone >= 0:
+                perform(self._clone, poke, path)
+                return 0
+            for mountpoint in mountpoints(self._device):
+                directory = os.open(mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    # Something else may be mounted above.
+                    if os.fstat(directory).st_dev == self._device:
+                        perform(directory, poke, path)
+                        return 0
+                finally:
+                    os.close(directory)
         except OSError as error:
             return error.errno or errno.EIO
-        finally:
-            if directory >= 0 and directory != self._clone:
-                os.close(directory)
-        return 0
+        return errno.ESTALE
 
     def is_attached(self) -> bool:
-        """Whether the mount is to be seen anywhere in this namespace."""
+        """Whether it is still mounted anywhere."""
         number = b"%d:%d" % (os.major(self._device), os.minor(self._device))
-        with open("/proc/self/mountinfo", "rb") as mounts:
-            return any(line.split(b" ", 3)[2] == number for line in mounts)
+        with open("/proc/self/mountinfo", "rb") as lines:
+            return any(line.split(b" ", 3)[2] == number for line in lines)
 
     def release(self) -> None:
         """Hold the mount no longer; an umount is complete only then."""
@@ -144,15 +158,14 @@ class Mount:
             self._clone = -1
 
 
-def main(mountpoint: bytes, device: int) -> None:
-    """Serve until the daemon hangs up."""
+def main(device: int) -> None:
+    """Serve until the daemon hangs up, or the mount is gone."""
     orders = socket.socket(fileno=0)
-    mount = Mount(mountpoint, device)
+    mount = Mount(device)
     mounts = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
     poll = select.poll()
     poll.register(orders, select.POLLIN)
-    if mount.cloned:
-        poll.register(mounts, select.POLLERR | select.POLLPRI)
+    poll.register(mounts, select.POLLERR | select.POLLPRI)
     orders.send(struct.pack("=i", 0))
     while True:
         ready = dict(poll.poll())
@@ -168,4 +181,4 @@ def main(mountpoint: bytes, device: int) -> None:
 if __name__ == "__main__":
     # The daemon may hang up at any moment.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        main(os.fsencode(sys.argv[1]), int(sys.argv[2]))
+        main(int(sys.argv[1]))

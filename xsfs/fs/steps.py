@@ -77,7 +77,7 @@ class Steps:
         if node.view.tx_id:
             await body(node.view.tx_id)
         else:
-            await self.client.transaction(body)
+            await self.client.run_in_transaction(body)
 
     async def require_missing(self, parent: Node, name: bytes, tx_id: int) -> None:
         """That the parent is there and has no child of that name, also by the commit.

@@ -17,7 +17,7 @@ import trio
 
 from xsfs.errors import AccessDenied, NotFound, StoreError, TooBig
 from xsfs.fs import names as filenames
-from xsfs.fs.nodes import Face, Told
+from xsfs.fs.nodes import Told
 from xsfs.protocol import paths, requests
 from xsfs.protocol.packet import Op
 
@@ -37,6 +37,9 @@ MAX_AGE_S = 60.0
 
 # How many children known from before are asked for along with a listing.
 _GUESSES = 512
+
+# Directories of up to so many children have them asked for when they are looked up.
+_PREFETCHED = 256
 
 
 # How many nodes below those that a listing shows are asked for along with it.
@@ -88,6 +91,8 @@ class Tree:
         # Told of a file that became a directory by what we did, and whether to return only when
         # that is visible.
         self.turned: Callable[[Node, bool], Awaitable[None]] = _ignore
+        # Whether the kernel has yet to hear of a node's creation, or of one it replaces.
+        self.unsettled: Callable[[Node], bool] = lambda node: False
         self._want_perms = want_perms
         self._warned: set[bytes] = set()
 
@@ -165,6 +170,8 @@ class Tree:
             node = parent.children.get(name) if parent.children else None
             if node is not None and node.pending:
                 found[name] = node
+            elif node is not None and node.told is None and not node.faces:
+                self.table.drop(node)
             elif node is not None:
                 self.suspect(node)
         return found
@@ -203,13 +210,26 @@ class Tree:
             node.directory = True
             self.suspect(node)
         if node.told is None:
-            self.tell(node, state)
+            node.told = Told(state.value, state.perms, node.directory)
+            node.compared = stamp
+        if node.told.directory and (node.names is None or not node.used):
+            node.names = set(state.names)
         return node
 
-    def tell(self, node: Node, state: State) -> None:
-        """From here on, watchers are taken to know this state."""
-        node.told = Told(state.value, state.perms, node.directory)
-        node.names = set(state.names) if node.directory else None
+    async def prefetch(self, node: Node) -> None:
+        """Have what watchers of a directory are taken to know of its children.
+
+        Who watches a directory need not look at its children, and the first event of each
+        shall yet be told apart: a value written, or permissions changed.
+        """
+        if node.directory and node.names is None:
+            await self.refresh_node(node)
+        names, children = node.names or (), node.children or {}
+        if self._want_perms and node.view.cached and len(names) <= _PREFETCHED:
+            untold = [n for n in names if (child := children.get(n)) is None or child.told is None]
+            if untold:
+                for child in (await self.refresh(node, untold)).values():
+                    self.table.keep(child)
 
     # -- for the file system ------------------------------------------------------------------
 
@@ -218,6 +238,7 @@ class Tree:
         return node.pending or (
             node.view.cached
             and self.options.cache != "off"
+            and not (node.directory and node.names is None)
             and node.is_fresh(trio.current_time(), MAX_AGE_S)
         )
 
@@ -276,7 +297,7 @@ class Tree:
             FSError: ESTALE when another node is where this one was: look that up again.
             StoreError: what the store said.
         """
-        if node.listing is not None and node.below <= node.fetched and self.is_fresh(node):
+        if node.listing is not None and node.below <= node.listed and self.is_fresh(node):
             return node.listing
         view, stamp, path = node.view, node.view.clock, node.path
         wanted = [] if self.is_fresh(node) else [path]
@@ -305,7 +326,8 @@ class Tree:
             # Whether `.value` is listed.
             node.value = cast("bytes", value)
         names = self._listed(node, cast("list[bytes]", listing))
-        node.listing = names if self.options.cache == "watch" else None
+        if self.options.cache == "watch":
+            node.listing, node.listed = names, stamp
         return names
 
     async def _read_ahead(self, nodes: Iterable[Node | None]) -> None:
@@ -368,7 +390,3 @@ class Tree:
         if path not in self._warned and len(self._warned) < 1000:
             self._warned.add(path)
             log.warning("%r is left out of listings: its name is too long", path[:300])
-
-    def inode(self, node: Node, face: Face | None = None) -> Inode:
-        """The inode of a node's face; of the one that is listed, when none is named."""
-        return self.table.inode(node, node.shown if face is None else face)

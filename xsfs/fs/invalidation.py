@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Has the kernel ask again for what it holds and must not believe any more.
+
+Attributes are dropped at once: that takes a lock of the inode and waits for nobody
+(fuse_reverse_inval_inode in fs/fuse/inode.c). Pages and directory entries can wait for a
+request under way on the same inode, so they are dropped in a thread, in order. What is said
+here of the trio thread is for it alone.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pyfuse3
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+
+class Invalidator:
+    """Drops attributes, pages and entries from the kernel's caches.
+
+    Args:
+        pages: files' contents may be in the page cache.
+        settled: called whenever nothing is left to be dropped.
+    """
+
+    def __init__(self, *, pages: bool, settled: Callable[[], None]) -> None:
+        # Only between mounting and unmounting is there anybody to tell.
+        self.active = False
+        self._pages = pages
+        self._settled = settled
+        # What to do in the thread; a page is dropped once.
+        self._stale: dict[tuple[int, bytes], Callable[[], None]] = {}
+        self._dropping = False
+        self._work = trio.Event()
+        self._idle = trio.Event()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is still to be dropped."""
+        return self._dropping or bool(self._stale)
+
+    def inode(self, ino: int) -> None:
+        """Drop an inode's attributes, and its content."""
+        if not self.active:
+            return
+        # ENOENT: the kernel does not have it, which is as good. So everywhere here.
+        with suppress(OSError):
+            pyfuse3.invalidate_inode(ino, attr_only=True)
+        if self._pages:
+            self._later((ino, b""), partial(pyfuse3.invalidate_inode, ino))
+
+    def entry(self, parent_ino: int, name: bytes, deleted_ino: int = 0) -> None:
+        """Drop a directory's entry, as a deleted one when that is the inode it leads to."""
+        if self.active:
+            drop = partial(pyfuse3.invalidate_entry, parent_ino, name, deleted_ino)
+            self._later((parent_ino, name), drop)
+
+    def _later(self, key: tuple[int, bytes], drop: Callable[[], None]) -> None:
+        self._stale[key] = drop
+        self._work.set()
+
+    async def settle(self) -> None:
+        """Wait until nothing is left to be dropped."""
+        while self.busy:
+            await self._idle.wait()
+
+    async def run(self) -> None:
+        """Drop what waits, for ever."""
+        while True:
+            await self._work.wait()
+            self._work = trio.Event()
+            stale, self._stale = self._stale, {}
+            self._dropping = True
+            await trio.to_thread.run_sync(_drop, stale.values(), abandon_on_cancel=True)
+            self._dropping = False
+            if not self._stale:
+                self._idle.set()
+                self._idle = trio.Event()
+                self._settled()
+
+
+def _drop(stale: Iterable[Callable[[], None]]) -> None:
+    for drop in stale:
+        with suppress(OSError):
+            drop()
