@@ -112,6 +112,8 @@ class Courier:
         self._mergeable: set[tuple[Kind, Node | bytes]] = set()
         self._expected: dict[tuple[Node, bytes], deque[Poke]] = {}
         self._room = trio.Event()
+        # The first helper holds the mount.
+        self.attached = trio.Event()
 
     # -- taking ---------------------------------------------------------------------------------
 
@@ -266,6 +268,7 @@ class Courier:
         if not await _receive(orders):
             return
         self._orders = orders
+        self.attached.set()
         self._push()
         while answer := await _receive(orders):
             self._answered(self._sent.popleft(), struct.unpack("=i", answer)[0])
