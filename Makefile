@@ -12,18 +12,26 @@ ARGS ?=
 MOUNTPOINT ?= $(if $(filter 0,$(shell id -u)),/mnt/xenstore,$(HOME)/xenstore)
 BIN := .venv/bin
 
+# Where `make install` puts things. mount(8) looks for xsfs in /usr/local/bin and /usr/bin, among
+# others, so another PREFIX is for trials.
+PREFIX ?= /usr/local
+FILES := share/man/man8/xsfs.8 share/bash-completion/completions/xsfs \
+	$(addprefix lib/systemd/system/,$(notdir $(wildcard systemd/*)))
+
 # To build pyfuse3 and mount (fuse3 brings fusermount3), and what the tests run beside.
 DEBIAN_PACKAGES := fuse3 libfuse3-dev pkg-config gcc libc6-dev python3-dev python3-venv \
-	inotify-tools tree
+	inotify-tools jq tree man-db systemd openssh-client
 
-.PHONY: help run debian venv xen lint test clean
+.PHONY: help run debian venv xen install uninstall dist lint test bench soak clean
 
 help:
 	@echo 'make run    install what is missing, mount the XenStore at $(MOUNTPOINT), show it'
 	@echo 'make test   install what is missing, run the tests'
+	@echo 'make install, make uninstall   for all users, below PREFIX ($(PREFIX))'
 	@echo 'make lint   style and types'
 	@echo 'make venv   a Python environment with xsfs in .venv'
 	@echo 'make xen    the real daemons for tests and trials, below build/xen'
+	@echo 'make bench  figures; make soak: long runs'
 	@echo 'make clean  remove .venv and build'
 
 run: venv
@@ -59,6 +67,26 @@ $(BIN)/.complete: pyproject.toml | debian
 xen: venv
 	$(BIN)/python -m tests.xen.packages
 
+# The command has a Python environment of its own below PREFIX, beside it what must lie where
+# other programs look for it.
+install: debian
+	$(PYTHON) -m venv --clear '$(PREFIX)/lib/xsfs'
+	'$(PREFIX)/lib/xsfs/bin/pip' install -q --disable-pip-version-check .
+	@for file in $(FILES); do \
+		install -D -m 644 '$(PREFIX)'/lib/xsfs/$$file '$(PREFIX)'/$$file || exit 1; \
+	done
+	@mkdir -p '$(PREFIX)/bin'
+	@ln -sf ../lib/xsfs/bin/xsfs '$(PREFIX)/bin/xsfs'
+	@echo 'Installed: $(PREFIX)/bin/xsfs; see xsfs(8). To start at boot: systemctl enable --now xsfs'
+
+uninstall:
+	rm -rf $(addprefix '$(PREFIX)'/,lib/xsfs bin/xsfs $(FILES))
+
+# Source distribution and wheel, below dist.
+dist: venv
+	rm -rf dist
+	$(BIN)/python -m build -q --no-isolation
+
 lint: venv
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -68,6 +96,16 @@ lint: venv
 test: venv
 	-@$(BIN)/python -m tests.xen.packages
 	$(BIN)/python -m pytest $(ARGS)
+
+# Figures, each beside something known; on a machine with nothing else to do.
+bench: venv xen
+	$(BIN)/python -m tests.bench
+
+soak: venv xen
+	$(BIN)/python -m tests.soak.events
+	for daemon in xenstored oxenstored; do for cache in strict watch off; do \
+		$(BIN)/python -m tests.mount.coherence $$daemon $$cache 600 || exit 1; \
+	done; done
 
 clean:
 	rm -rf .venv build

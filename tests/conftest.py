@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 from tests.xen.daemons import KINDS, Daemon, Kind
+from tests.xen.embedded import Embedded
 from tests.xen.packages import Unavailable, Xen, provide
 
 if TYPE_CHECKING:
@@ -63,12 +64,21 @@ def daemon(request: pytest.FixtureRequest, rundir: Path, xen: Xen) -> Iterator[D
         yield daemon
 
 
-@pytest.fixture(params=KINDS, scope="module")
+@pytest.fixture(
+    params=[(store, kind) for store in (Daemon, Embedded) for kind in KINDS],
+    ids=lambda param: f"{param[0].__name__}-{param[1]}",
+    scope="module",
+)
 def shared_daemon(request: pytest.FixtureRequest, xen: Xen) -> Iterator[Daemon]:
-    """A daemon of each kind for all tests of a module: each keeps to nodes of its own."""
-    kind: Kind = request.param
+    """A daemon of each kind, and the embedded store like each, for all tests of a module.
+
+    Each test keeps to nodes of its own.
+    """
+    store: type[Daemon]
+    kind: Kind
+    store, kind = request.param
     with (
         TemporaryDirectory(prefix="xsfs-") as folder,
-        Daemon(kind, Path(folder), xen) as daemon,
+        store(kind, Path(folder), xen) as daemon,
     ):
         yield daemon

@@ -21,12 +21,18 @@ PACKAGE = Path(xsfs.__file__).parent
 # A room imports only from rooms that stand above it here.
 ROOMS = (
     *("errors", "protocol", "connection", "jsontext", "jsontree"),
-    *("waiters", "link", "router", "monitors", "client", "compat", "aio"),
+    *("waiters", "link", "router", "monitors", "client", "compat", "pipeline", "aio"),
     *("server", "options", "mounts", "embedded", "fs", "session", "daemon", "cli", "__main__"),
 )
 
 # Pure code, to be tested with no socket, no kernel and no clock.
-PURE = ("errors", "protocol", "jsontree", "options", "fs.names", "fs.nodes", "fs.events")
+PURE = (
+    *("errors", "protocol", "jsontree", "options", "fs.names", "fs.nodes", "fs.events"),
+    *("server.access", "server.administration", "server.connection", "server.control"),
+    *("server.domains", "server.errors", "server.handlers", "server.nodes", "server.payload"),
+    *("server.quota", "server.rules", "server.sample", "server.store", "server.transactions"),
+    *("server.tree", "server.watches"),
+)
 PLUMBING = {"socket", "threading", "trio", "pyfuse3", "select", "subprocess", "time"}
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         AccessDenied,
         Conflict,
         ConnectionError,  # noqa: A004 - pyxs's name
+        EventsLost,
         Exists,
         InvalidOperation,
         InvalidPath,
@@ -44,6 +45,7 @@ __all__ = [
     "ConnectionError",
     "Error",
     "Event",
+    "EventsLost",
     "Exists",
     "InvalidOperation",
     "InvalidPath",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from xsfs.connection import NoStore, UnixSocketConnection, XenBusConnection, find
 from xsfs.errors import Conflict, InvalidOperation, NotFound, StoreError, XenStoreError
 from xsfs.monitors import Monitor
-from xsfs.protocol import paths, procedures, requests
+from xsfs.protocol import procedures, requests
 from xsfs.router import Router
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Client:
     def call(self, request: Request[T]) -> T:
         """Send one request (see `xsfs.protocol.requests`) and have its result."""
         (result,) = self.router.link().call((request,), self._transaction.id, self.timeout_s)
-        if isinstance(result, XenStoreError):
+        if isinstance(result, StoreError):
             raise result
         return cast("T", result)
 
@@ -203,27 +203,15 @@ class Client:
             topdown: parents before their children, and whoever removes names from `children`
                 is spared those; else children before their parents.
         """
-        value, children = self.perform(procedures.node(top))
-        if topdown:
-            yield top, value, children
-        # Not recursive: a path may have a thousand components.
-        stack = [(top, value, children, iter(children))]
-        while stack:
-            path, value, children, remaining = stack[-1]
-            name = next(remaining, None)
-            if name is None:
-                stack.pop()
-                if not topdown:
-                    yield path, value, children
-                continue
-            path = paths.join(path, name)
-            try:
-                value, children = self.perform(procedures.node(path))
-            except NotFound:
-                continue
-            if topdown:
-                yield path, value, children
-            stack.append((path, value, children, iter(children)))
+        walk = procedures.walk(top, topdown)
+        with suppress(StopIteration):
+            item = next(walk)
+            while True:
+                if isinstance(item, tuple):
+                    yield item
+                    item = next(walk)
+                else:
+                    item = walk.send(self.batch(item))
 
     def read_tree(self, path: bytes) -> dict[bytes, bytes]:
         """The values of a node and of all nodes below it, by path; parents come first.
@@ -313,8 +301,6 @@ class Client:
             mfn: the machine frame of the domain's ring page.
             eventchn: an unbound event channel in the domain.
         """
-        if not domid:
-            raise InvalidOperation("domain 0 cannot be introduced")
         self.call(requests.introduce_domain(domid, mfn, eventchn))
 
     def release_domain(self, domid: int) -> None:

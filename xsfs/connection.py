@@ -13,10 +13,14 @@ import os
 import socket
 import stat
 import struct
-from typing import Protocol
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
 
 from xsfs import errors
 from xsfs.errors import Timeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Where xenstored listens, and where a guest's kernel offers its store (Xen's default paths;
 # Linux, drivers/xen/xenbus). Looked for in this order.
@@ -63,6 +67,7 @@ class _SocketStream:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             # A daemon that does not accept lets connect() block; this bounds it.
+            self._socket.setblocking(timeout_s > 0)
             timeval = struct.pack("@ll", int(timeout_s), int(timeout_s % 1 * 1_000_000) or 1)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeval)
             self._socket.connect(path)
@@ -106,6 +111,48 @@ class _DeviceStream:
         os.close(self._fd)
 
 
+class Outbox:
+    """Packets on their way out, in order.
+
+    Args:
+        stream: where to.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._pieces: deque[bytes | memoryview] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
+
+    def append(self, packets: list[bytes]) -> None:
+        """Have packets sent by the next `put`."""
+        self._pieces += packets if self._stream.one_packet_a_write else (b"".join(packets),)
+
+    def put(self, packets: list[bytes]) -> None:
+        """Send all that the stream takes now, these packets last; another `put` goes on.
+
+        Raises:
+            OSError: the connection is lost.
+        """
+        if packets:
+            self.append(packets)
+        pieces = self._pieces
+        try:
+            while pieces:
+                sent = self._stream.send(pieces[0])
+                if sent < len(pieces[0]):
+                    pieces[0] = memoryview(pieces[0])[sent:]
+                else:
+                    pieces.popleft()
+        except BlockingIOError:
+            pass
+
+    def clear(self) -> None:
+        """Forget what was not sent."""
+        self._pieces.clear()
+
+
 class Connection:
     """A way to a store; `open` goes it.
 
@@ -122,7 +169,8 @@ class Connection:
         """A new stream to the store.
 
         Args:
-            timeout_s: how long to wait for a store that does not accept, in seconds.
+            timeout_s: how long to wait for a store that does not accept, in seconds; 0 not
+                at all.
 
         Raises:
             ConnectionError: there is none, or access is denied.
@@ -131,14 +179,11 @@ class Connection:
         try:
             return self._stream(timeout_s)
         except BlockingIOError as error:
-            raise Timeout(
-                errno.ETIMEDOUT, f"{self.path!r} did not accept within {timeout_s:g} s"
-            ) from error
+            text = f"not accepted within {timeout_s:g} s"
+            raise Timeout(errno.ETIMEDOUT, text, self.path) from error
         except OSError as error:
-            raise errors.ConnectionError(
-                error.errno or errno.EINVAL,
-                f"cannot connect to {self.path!r}: {error.strerror or error}",
-            ) from error
+            number, text = error.errno or errno.EINVAL, error.strerror or str(error)
+            raise errors.ConnectionError(number, text, self.path) from error
 
     def _stream(self, timeout_s: float) -> Stream:
         raise NotImplementedError
@@ -161,7 +206,7 @@ class XenBusConnection(Connection):
         self.path = _first(DEVICES) or DEVICES[0] if path is None else os.fsdecode(path)
 
     def _stream(self, timeout_s: float) -> Stream:
-        if _is_socket(self.path):
+        if _is_a(stat.S_ISSOCK, self.path):
             return _SocketStream(self.path, timeout_s)
         return _DeviceStream(self.path)
 
@@ -184,7 +229,8 @@ def find(source: str | None = None) -> UnixSocketConnection | XenBusConnection:
     named = source if source not in PLACEHOLDERS else None
     named = named or _named_by_environment()
     if named is not None:
-        is_device = os.path.exists(named) and not _is_socket(named)
+        # The one in /proc looks like a regular file.
+        is_device = named in DEVICES or _is_a(stat.S_ISCHR, named)
         return XenBusConnection(named) if is_device else UnixSocketConnection(named)
     if path := _first(SOCKETS):
         return UnixSocketConnection(path)
@@ -213,8 +259,8 @@ def _first(paths: tuple[str, ...]) -> str | None:
     return next((path for path in paths if os.path.exists(path)), None)
 
 
-def _is_socket(path: str) -> bool:
+def _is_a(kind: Callable[[int], bool], path: str) -> bool:
     try:
-        return stat.S_ISSOCK(os.stat(path).st_mode)
+        return kind(os.stat(path).st_mode)
     except OSError:
         return False

@@ -53,6 +53,10 @@ class Timeout(ConnectionError, TimeoutError):
     """No answer came within the time given."""
 
 
+class EventsLost(XenStoreError):
+    """Events came faster than they were read, and some were dropped; more may come."""
+
+
 class StoreError(OSError, XenStoreError):
     """The store refused a request: `errno` as in errno.h, `name` as on the wire.
 
@@ -60,11 +64,9 @@ class StoreError(OSError, XenStoreError):
     Source: xs_wire.h, `xsd_errors`; oxenstored adds EQUOTA.
     """
 
-    wire_name: ClassVar[bytes] = b""
     _registry: ClassVar[dict[bytes, type[StoreError]]] = {}
 
     def __init_subclass__(cls, name: bytes) -> None:
-        cls.wire_name = name
         StoreError._registry[name] = cls
 
     def __init__(self, name: bytes) -> None:

@@ -14,13 +14,13 @@ import errno
 import os
 import select
 import threading
-from collections import deque
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from xsfs import errors
-from xsfs.errors import InvalidPayload, Timeout
+from xsfs.connection import Outbox
+from xsfs.errors import Timeout
 from xsfs.protocol.connection import Conversation, Event, Reply
 from xsfs.waiters import Mailbox, Waiter
 
@@ -62,7 +62,7 @@ class Link:
         # Why the link is not usable any more.
         self._error: errors.ConnectionError | None = None
         self._conversation: Conversation[tuple[Waiter, int]] = Conversation()
-        self._outgoing: deque[bytes | memoryview] = deque()
+        self._outbox = Outbox(stream)
         self._polls_output = False
         self._subscribers: dict[bytes, set[Mailbox]] = {}
         self._is_led = False
@@ -110,14 +110,11 @@ class Link:
         with self._lock:
             self._check()
             for index, request in enumerate(requests):
-                try:
-                    packets.append(send(request, tx_id, (waiter, index)))
-                except InvalidPayload as error:
-                    waiter.settle(index, error)
+                packets.append(send(request, tx_id, (waiter, index)))
                 if len(packets) == _PACKETS_A_WRITE:
-                    self._queue(packets)
+                    self._send(packets)
                     packets = []
-            self._queue(packets)
+            self._send(packets)
             leads = self._take_lead()
         self._wait(waiter, timeout_s, leads)
         return waiter.results
@@ -241,8 +238,8 @@ class Link:
                     os.eventfd_read(fd)
                 else:
                     self._receive(_BULK_READ_SIZE if is_bulk else _READ_SIZE)
-            if self._outgoing and self._error is None:
-                self._flush()
+            if self._outbox:
+                self._send([])
 
     # -- under the lock -----------------------------------------------------------------------
 
@@ -287,31 +284,21 @@ class Link:
         self._stream.close()
         os.close(self._wake_fd)
 
-    def _queue(self, packets: list[bytes]) -> None:
-        """Send, or leave to the leader to send, in order."""
-        self._outgoing += packets if self._stream.one_packet_a_write else (b"".join(packets),)
-        self._flush()
-        if self._outgoing and self._is_led and self._error is None:
-            os.eventfd_write(self._wake_fd, 1)
-
-    def _flush(self) -> None:
-        outgoing = self._outgoing
+    def _send(self, packets: list[bytes]) -> None:
+        """Send all that the stream takes now, in order; the leader sends the rest."""
+        if self._error is not None:
+            return
         try:
-            while outgoing:
-                sent = self._stream.send(outgoing[0])
-                if sent < len(outgoing[0]):
-                    outgoing[0] = memoryview(outgoing[0])[sent:]
-                else:
-                    outgoing.popleft()
-        except BlockingIOError:
-            pass
+            self._outbox.put(packets)
         except BaseException as error:
             self._broken(error)
             return
-        if self._polls_output != bool(outgoing):
-            self._polls_output = bool(outgoing)
-            polled = select.POLLIN | select.POLLOUT if outgoing else select.POLLIN
+        if self._polls_output != bool(self._outbox):
+            self._polls_output = not self._polls_output
+            polled = select.POLLIN | select.POLLOUT if self._polls_output else select.POLLIN
             self._poll.modify(self._stream.fileno(), polled)
+            if self._is_led:
+                os.eventfd_write(self._wake_fd, 1)
 
     def _receive(self, size: int) -> None:
         try:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from xsfs import errors
-from xsfs.errors import StoreError, XenStoreError
+from xsfs.errors import StoreError
 from xsfs.protocol import paths, requests
 from xsfs.waiters import Mailbox
 
@@ -157,7 +157,7 @@ class Monitor:
 
     def _ask(self, link: Link, request: Request[None]) -> None:
         (result,) = link.call([request], 0, self.client.timeout_s)
-        if isinstance(result, XenStoreError):
+        if isinstance(result, StoreError):
             raise result
 
     def _forget(self, link: Link, wpath: bytes, token: bytes) -> None:

@@ -12,7 +12,6 @@ import errno
 import logging
 import os
 import signal
-import tempfile
 from contextlib import AsyncExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -93,6 +92,7 @@ class Session:
         self._courier = Courier(self._table, options)
         self._follower = Follower(self._tree, self._courier)
         self._tree.turned = self._courier.turned
+        self._tree.unsettled = self._courier.is_unsettled
         self._client.on_reconnect = self._follower.reconnected
         self._transactions = Transactions(self._client, self._table, self._follower.settle)
         self._client.on_loss = self._transactions.lost
@@ -143,6 +143,7 @@ class Session:
             "inodes": len(self._table),
             "connections": self._client.epoch,
             "transactions": len(self._transactions),
+            "unsteady_snapshots": 0,
             **self._follower.counts,
             **self._courier.counts,
         }
@@ -229,7 +230,7 @@ def _escape(value: str) -> str:
 @contextmanager
 def _stderr_caught() -> Iterator[Callable[[], str]]:
     """What libfuse and fusermount3 write to descriptor 2 meanwhile, as one line."""
-    with tempfile.TemporaryFile() as caught:
+    with open(os.memfd_create("stderr"), "w+b") as caught:
         kept = os.dup(2)
         os.dup2(caught.fileno(), 2)
 

@@ -30,7 +30,7 @@ PATH = b"/bench/node\0"
 VALUE = b"value"
 PIPELINED, DEPTH = 20000, 128
 SYNCHRONOUS = 3000
-STARTS = 500
+STARTS, START_ROUNDS = 200, 20
 
 # Nodes in the store while transactions are started.
 FEW, MANY = 100, 100_000
@@ -114,10 +114,12 @@ def connect(path: str) -> Iterator[Wire]:
         yield Wire(stream)
 
 
-def measure(wires: dict[str, Wire], figure: Callable[[Wire], float]) -> dict[str, float]:
-    """The median of a figure for each store, measured in turns."""
-    rounds = [{name: figure(wire) for name, wire in wires.items()} for _ in range(ROUNDS)]
-    return {name: statistics.median(each[name] for each in rounds) for name in wires}
+def measure(
+    wires: dict[str, Wire], figure: Callable[[Wire], float], rounds: int
+) -> dict[str, list[float]]:
+    """A figure for each store, in turns."""
+    turns = [{name: figure(wire) for name, wire in wires.items()} for _ in range(rounds)]
+    return {name: [turn[name] for turn in turns] for name in wires}
 
 
 def compare_reads() -> bool:
@@ -130,7 +132,8 @@ def compare_reads() -> bool:
             daemon = stack.enter_context(Daemon(kind, folder))
             wires[kind] = stack.enter_context(connect(str(daemon.socket)))
         for figure in (pipelined, synchronous):
-            medians = measure(wires, figure)
+            figures = measure(wires, figure, ROUNDS)
+            medians = {name: statistics.median(values) for name, values in figures.items()}
             for kind in KINDS:
                 bar = SHARES[figure.__name__, kind]
                 share = medians["embedded"] / medians[kind]
@@ -150,11 +153,13 @@ def compare_starts(*options: str) -> bool:
     with embedded(*options) as few, embedded(*options) as many:
         fill(few, FEW)
         fill(many, MANY)
-        medians = measure({"few": few, "many": many}, starts)
-    ratio = medians["few"] / medians["many"]
+        figures = measure({"few": few, "many": many}, starts, START_ROUNDS)
+    # What others do to the machine only ever adds to a time.
+    best = {name: max(values) for name, values in figures.items()}
+    ratio = best["few"] / best["many"]
     return report(
-        f"start of a transaction{' '.join(['', *options])}: {1e6 / medians['many']:.0f} us on"
-        f" {MANY} nodes, {1e6 / medians['few']:.0f} us on {FEW}: {ratio:.2f} x,"
+        f"start of a transaction{' '.join(['', *options])}: {1e6 / best['many']:.0f} us on"
+        f" {MANY} nodes, {1e6 / best['few']:.0f} us on {FEW}: {ratio:.2f} x,"
         f" bar {TOLERANCE} x",
         ratio <= TOLERANCE,
     )

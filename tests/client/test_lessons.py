@@ -64,3 +64,12 @@ def test_one_byte_at_a_time(daemon: Daemon) -> None:
             assert client.read_tree(TOP) == {TOP: b"value\0" * 20}
             monitor.watch(TOP, b"token")
             assert next(monitor.wait()) == (TOP, b"token")
+
+
+def test_what_was_answered_was_done(daemon: Daemon) -> None:
+    """A store drops requests whose client closes before the replies: clients read them first."""
+    for turn in range(20):
+        with Client(daemon.socket) as client:
+            client.batch([requests.write(TOP + b"/%d-%d" % (turn, n), b"") for n in range(50)])
+    with Client(daemon.socket) as client:
+        assert len(client.list(TOP)) == 1000

@@ -123,9 +123,9 @@ def test_watches_that_are_refused(monitor: Monitor, other: Client) -> None:
             monitor.unwatch(path, token)
     with pytest.raises(InvalidPath):
         monitor.watch(TOP + b"\n", b"token")
-    # Neither a depth on these daemons: and then there is no watch.
+    # No daemon knows such a depth: and then there is no watch.
     with pytest.raises(StoreError):
-        monitor.watch(TOP, b"deep", depth=1)
+        monitor.watch(TOP, b"deep", depth=-1)
     assert monitor.watched == {TOP}
     settled(monitor)
     # The watch that is there is not hurt by the one that was refused.

@@ -20,7 +20,7 @@ from typing import Self
 BIN = Path(sys.executable).parent
 
 # Run once in the namespace; $1 is the folder of the test's own files.
-_SET_UP = """
+SET_UP = """
 set -e
 umount -a -l -t fuse.xsfs
 mount -t tmpfs tmpfs /run
@@ -32,8 +32,6 @@ for file in fstab fuse.conf; do
     mount --bind "$1/$file" "/etc/$file"
 done
 mount --bind "$1/fuse" /dev/fuse
-echo ready
-exec cat
 """
 
 
@@ -60,20 +58,29 @@ class Machine:
         (self.folder / "fuse").chmod(0o666)
         self.mountpoint = self.folder / "m"
         self.mountpoint.mkdir()
+        self._start()
+        self._namespace = os.readlink(f"/proc/{self.pid}/ns/mnt")
+
+    def _start(self) -> None:
+        """Start the keeper of the namespace, `pid`, and what else makes the machine."""
+        unshare = ["unshare", "-m", "--propagation", "slave"]
         self._keeper = subprocess.Popen(
-            ["unshare", "-m", "--propagation", "slave", "sh", "-c", _SET_UP, "sh", self.folder],
+            [*unshare, "sh", "-c", SET_UP + "echo ready; exec cat", "sh", self.folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
+        self.pid = self._keeper.pid
         assert self._keeper.stdout is not None
         assert self._keeper.stdout.readline() == b"ready\n"
-        self._namespace = os.readlink(f"/proc/{self._keeper.pid}/ns/mnt")
+
+    def _enter(self) -> list[str]:
+        return ["nsenter", "-m", "-t", str(self.pid), "--"]
 
     def run(
         self, *command: str | Path, user: int = 0, **env: str
     ) -> subprocess.CompletedProcess[str]:
         """Run a program to its end, with what it says."""
-        enter: list[str | Path] = ["nsenter", "-m", "-t", str(self._keeper.pid), "--"]
+        enter = self._enter()
         if user:
             enter += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *_REACH]
         return subprocess.run(
@@ -109,7 +116,7 @@ class Machine:
         for name in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
                 inside = os.readlink(f"/proc/{name}/ns/mnt") == self._namespace
-                if inside and int(name) != self._keeper.pid:
+                if inside and int(name) != self.pid:
                     pids.append(int(name))
         return pids
 

@@ -111,16 +111,20 @@ class Mounted:
         counts: dict[str, int] = json.loads((self.path / ".xsfs/stats").read_bytes())
         return counts
 
+    def drops_entries(self) -> None:
+        """Have the kernel drop the cached entries that nobody uses."""
+        # What a remount does to the one file system; it changes no flag when it names none
+        # (fs/super.c, reconfigure_super).
+        if _libc.mount(None, os.fsencode(self.path), None, _MS_REMOUNT, None):
+            raise OSError(ctypes.get_errno(), "mount")
+
     def forgets_everything(self, timeout_s: float = 10.0) -> bool:
         """Have the kernel drop what nobody uses; whether the daemon then holds no inodes but
         the root's and those of the statistics that tell it.
         """
         deadline_s = time.monotonic() + timeout_s
         while time.monotonic() < deadline_s:
-            # A remount is what drops the cached entries of one file system; it changes no flag
-            # when it names none (fs/super.c, reconfigure_super).
-            if _libc.mount(None, os.fsencode(self.path), None, _MS_REMOUNT, None):
-                raise OSError(ctypes.get_errno(), "mount")
+            self.drops_entries()
             if self.stats()["inodes"] <= 3:
                 return True
         return False

@@ -1,224 +1,251 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""The helper that raises the events: its life, its death, and mounts of all kinds."""
+"""xsfs as mount(8) runs it: from root's shell, from fstab, and as a user."""
 
 from __future__ import annotations
 
-import errno
-import itertools
 import os
 import select
 import signal
-import subprocess
-import threading
-import time
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
 
-import xsfs
-from tests.inotify import MODIFY, Heard, Inotify
-from tests.mount.mounting import Mounted
-from tests.programs import Program
-from xsfs.protocol import requests
+from tests.mount.installed import Machine
+from tests.xen.daemons import Daemon
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.xen.daemons import Daemon
+    from tests.xen.packages import Xen
 
-# An unprivileged user and group of Debian's.
-NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder to mount in."""
-    with TemporaryDirectory(prefix="xsfs-") as folder:
-        yield Path(folder)
+USER = 65534  # nobody: fusermount3 wants a user that has a name
 
 
-def helper_of(mounted: Mounted) -> int:
-    """The helper's process id."""
-    assert mounted.process is not None
-    children = Path(f"/proc/{mounted.process.pid}/task").glob("*/children")
-    (helper,) = itertools.chain.from_iterable(file.read_text().split() for file in children)
-    return int(helper)
+@pytest.fixture(scope="module")
+def store(xen: Xen) -> Iterator[Daemon]:
+    """A daemon for all tests here: of the store itself they ask little."""
+    with TemporaryDirectory(prefix="xsfs-") as folder, Daemon("xenstored", Path(folder), xen) as it:
+        it.tool("xenstore-write", "/name", "Ziggy")
+        yield it
 
 
-def hears(daemon: Daemon, top: Path, node: str = "/life") -> None:
-    """A change made outside is heard through `top`."""
-    daemon.tool("xenstore-write", f"{node}/x", "0")
-    with Inotify() as inotify:
-        inotify.watch(top / node[1:] / "x", "x", MODIFY)
-        daemon.tool("xenstore-write", f"{node}/x", "1")
-        inotify.until(Heard("x", "MODIFY").__eq__)
-
-
-@contextmanager
-def storm(daemon: Daemon, nodes: int = 200) -> Iterator[None]:
-    """Somebody writes as fast as the store takes it, at a pace that it survives."""
-    over = threading.Event()
-
-    def write() -> None:
-        with xsfs.Client(unix_socket_path=str(daemon.socket)) as client:
-            while not over.is_set():
-                client.batch([requests.write(b"/storm/n%d" % at, b"1") for at in range(nodes)])
-
-    thread = threading.Thread(target=write)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
-@contextmanager
-def watched_storm(daemon: Daemon, top: Path) -> Iterator[None]:
-    """A storm, and somebody who hears it."""
-    daemon.tool("xenstore-write", "/storm/n0", "0")
-    with Inotify() as inotify, storm(daemon):
-        inotify.watch(top / "storm", "storm", MODIFY)
-        inotify.until(lambda heard: heard.what == "MODIFY")
-        yield
-
-
-def test_a_killed_daemon_leaves_nobody_behind(fuse: None, daemon: Daemon) -> None:
-    with Mounted(daemon.socket) as mounted, watched_storm(daemon, mounted.path):
-        assert mounted.process is not None
-        mounted.status = -signal.SIGKILL
-        helper = os.pidfd_open(helper_of(mounted))
-        mounted.process.kill()
-        mounted.process.wait(5)
-        # It ends, so it was in no wait that nothing ends.
-        ended, _, _ = select.select([helper], [], [], 5.0)
-        os.close(helper)
-        assert ended
-        with pytest.raises(OSError, match="not connected") as caught:
-            os.listdir(mounted.path)
-        assert caught.value.errno == errno.ENOTCONN
-        subprocess.run(["umount", "-l", mounted.path], check=True)
-
-
-def test_a_killed_helper_is_replaced_and_nothing_is_lost(fuse: None, daemon: Daemon) -> None:
-    with Mounted(daemon.socket) as mounted, Inotify() as inotify:
-        mounted.expected = ("helper ended",)
-        daemon.tool("xenstore-write", "/d/a", "1")
-        inotify.watch(mounted.path / "d", "d", 0x300)
-        first = helper_of(mounted)
-        os.kill(first, signal.SIGSTOP)
-        daemon.tool("xenstore-write", "/d/b", "1")
-        daemon.tool("xenstore-rm", "/d/a")
-        os.kill(first, signal.SIGKILL)
-        daemon.tool("xenstore-write", "/d/c", "1")
-        heard = inotify.until(Heard("d", "CREATE", "c").__eq__)
-        assert heard == [Heard("d", "CREATE", "b"), Heard("d", "DELETE", "a")]
-        assert helper_of(mounted) != first
-
-
-@pytest.mark.parametrize("options", ["", "ro"])
-def test_umount_in_a_storm_is_quick_and_never_busy(
-    fuse: None, daemon: Daemon, options: str
-) -> None:
-    with Mounted(daemon.socket, options) as mounted:
-        assert mounted.process is not None
-        with watched_storm(daemon, mounted.path):
-            start_s = time.monotonic()
-            subprocess.run(["umount", mounted.path], check=True, timeout=10)
-            assert mounted.wait() == 0
-            assert time.monotonic() - start_s < 2
-
-
-def test_a_read_only_mount_is_heard(fuse: None, daemon: Daemon) -> None:
-    with Mounted(daemon.socket, "ro") as mounted:
-        hears(daemon, mounted.path)
-        with pytest.raises(OSError, match="Read-only"):
-            (mounted.path / "life" / "x").write_text("2")
-
-
-def test_a_bind_mount_is_heard_and_keeps_it_alive(fuse: None, daemon: Daemon, folder: Path) -> None:
-    elsewhere = folder / "elsewhere"
-    elsewhere.mkdir()
-    with Mounted(daemon.socket) as mounted:
-        subprocess.run(["mount", "--bind", mounted.path, elsewhere], check=True)
-        try:
-            hears(daemon, elsewhere)
-            subprocess.run(["umount", mounted.path], check=True)
-            hears(daemon, elsewhere, "/later")
-        finally:
-            subprocess.run(["umount", elsewhere], check=True)
-        assert mounted.wait() == 0
-
-
-def test_a_renamed_mountpoint_is_heard_also_by_a_new_helper(
-    fuse: None, daemon: Daemon, folder: Path
-) -> None:
-    (folder / "old" / "m").mkdir(parents=True)
-    with Mounted(daemon.socket, mountpoint=folder / "old" / "m") as mounted:
-        mounted.expected = ("helper ended",)
-        (folder / "old").rename(folder / "new")
-        mounted.path = folder / "new" / "m"
-        hears(daemon, mounted.path)
-        os.kill(helper_of(mounted), signal.SIGKILL)
-        hears(daemon, mounted.path)
-
-
-def test_what_is_mounted_above_is_not_touched(fuse: None, daemon: Daemon) -> None:
-    daemon.tool("xenstore-write", "/d/x", "1")
-    with Mounted(daemon.socket) as mounted, Inotify() as inotify:
-        inotify.watch(mounted.path / "d", "d", MODIFY)
-        subprocess.run(["mount", "-t", "tmpfs", "above", mounted.path], check=True)
-        try:
-            daemon.tool("xenstore-write", "/d/x", "2")
-            inotify.until(Heard("d", "MODIFY", "x").__eq__)
-            assert os.listdir(mounted.path) == []
-        finally:
-            subprocess.run(["umount", mounted.path], check=True)
-
-
-def test_another_mount_namespace_hears(fuse: None, daemon: Daemon) -> None:
-    daemon.tool("xenstore-write", "/d/x", "1")
-    with Mounted(daemon.socket) as mounted:
-        watcher = ["inotifywait", "-m", "-e", "modify", str(mounted.path / "d")]
-        with Program(["unshare", "-m", *watcher]) as program:
-            while b"Watches established" not in program.read_line():
-                pass
-            daemon.tool("xenstore-write", "/d/x", "2")
-            assert program.read_line().endswith(b"/d/ MODIFY x")
+@pytest.fixture(scope="module")
+def shared_machine(fuse: None) -> Iterator[Machine]:
+    with Machine() as machine:
+        yield machine
 
 
 @pytest.fixture
-def unprivileged(fuse: None, daemon: Daemon) -> Iterator[Mounted]:
-    """A mount of a user's who is not root."""
-    if not os.stat("/dev/fuse").st_mode & 0o002:
-        pytest.skip("/dev/fuse is for root alone here")
-    os.chmod(daemon.rundir, 0o755)
-    os.chmod(daemon.socket, 0o777)
-    mounted = Mounted(daemon.socket, prefix=NOBODY)
-    os.chown(mounted.path, 65534, 65534)
-    with mounted:
-        yield mounted
+def machine(shared_machine: Machine) -> Iterator[Machine]:
+    """With nothing mounted before and after."""
+    yield shared_machine
+    shared_machine.settle()
+    (shared_machine.folder / "fstab").write_text("")
+    (shared_machine.folder / "fuse.conf").write_text("")
 
 
-def as_nobody(*command: str | Path) -> list[str | Path]:
-    return [*NOBODY, *command]
+def fstab(machine: Machine, *lines: str) -> None:
+    text = "".join(f"{line.format(m=machine.mountpoint)}\n" for line in lines)
+    (machine.folder / "fstab").write_text(text)
 
 
-def test_an_unprivileged_mount_is_heard(daemon: Daemon, unprivileged: Mounted) -> None:
-    daemon.tool("xenstore-write", "/d/x", "1")
-    with Program(as_nobody("inotifywait", "-m", unprivileged.path / "d")) as program:
-        while b"Watches established" not in program.read_line():
-            pass
-        daemon.tool("xenstore-write", "/d/x", "2")
-        top = os.fsencode(unprivileged.path / "d")
-        for what in (b"OPEN", b"MODIFY", b"CLOSE_WRITE,CLOSE"):
-            assert program.read_line() == top + b"/ " + what + b" x"
-        daemon.tool("xenstore-rm", "/d/x")
-        assert program.read_line() == top + b"/ DELETE x"
-        program.stop()
-    subprocess.run(as_nobody("fusermount3", "-u", unprivileged.path), check=True, timeout=5)
-    assert unprivileged.wait() == 0
+def name(machine: Machine) -> str:
+    """What the mount answers."""
+    return machine.check("cat", machine.mountpoint / "name")
+
+
+# -- from the shell ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "source"),
+    [
+        (("-t", "fuse", "xsfs"), "xsfs"),
+        (("-t", "fuse.xsfs", "none"), "none"),
+        (("-t", "fuse.xsfs", "xenstore"), "xenstore"),
+        (("-t", "fuse", "xsfs#{socket}"), "xsfs#{socket}"),
+        (("-t", "fuse.xsfs", "{socket}"), "{socket}"),
+    ],
+)
+def test_mount_from_the_shell(
+    machine: Machine, store: Daemon, words: tuple[str, ...], source: str
+) -> None:
+    command = [word.format(socket=store.socket) for word in ("mount", *words)]
+    machine.check(*command, machine.mountpoint, XENSTORED_PATH=str(store.socket))
+    assert name(machine) == "Ziggy\n"
+    assert machine.mounts() == [
+        [str(machine.mountpoint), source.format(socket=store.socket), "fuse.xsfs"]
+    ]
+    machine.check("umount", machine.mountpoint)
+    assert machine.mounts() == []
+
+
+def test_read_only_shows_and_holds(machine: Machine, store: Daemon) -> None:
+    machine.check("mount", "-r", "-t", "fuse.xsfs", store.socket, machine.mountpoint)
+    ((options,),) = machine.mounts("OPTIONS")
+    assert options.split(",")[0] == "ro"
+    done = machine.run("sh", "-c", f"echo x > {machine.mountpoint}/name")
+    assert done.returncode == 2
+    assert "Read-only file system" in done.stderr
+    assert name(machine) == "Ziggy\n"
+
+
+def test_findmnt_shows_the_kernels_options(machine: Machine, store: Daemon) -> None:
+    options = "noexec,nosuid,nodev,noatime,allow_other,max_read=65536,x-thing=1,nofail,_netdev"
+    machine.check("mount", "-t", "fuse.xsfs", store.socket, machine.mountpoint, "-o", options)
+    ((shown,),) = machine.mounts("OPTIONS")
+    expected = {"rw", "noexec", "nosuid", "nodev", "noatime", "allow_other"}
+    assert expected <= set(shown.split(","))
+
+
+def test_remount_is_refused_in_one_line(machine: Machine, store: Daemon) -> None:
+    machine.check("mount", "-t", "fuse.xsfs", store.socket, machine.mountpoint)
+    done = machine.run("mount", "-o", "remount,ro", machine.mountpoint)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "xsfs: remount is not supported: unmount, then mount with the new options\n"
+    )
+    assert len(machine.mounts()) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        ("colour=red", 2, "xsfs: unknown option 'colour=red'\n"),
+        ("load=/nowhere", 1, "xsfs: socket= and load= go with the source `embedded`\n"),
+    ],
+)
+def test_the_exit_status_is_mounts(
+    machine: Machine, store: Daemon, options: str, status: int, said: str
+) -> None:
+    done = machine.run("mount", "-t", "fuse.xsfs", store.socket, machine.mountpoint, "-o", options)
+    assert (done.returncode, done.stderr) == (status, said)
+
+
+# -- from fstab -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "source"),
+    [
+        ("xsfs {m} fuse defaults", "xsfs"),
+        ("none {m} fuse.xsfs ro,nofail,_netdev,x-systemd.requires=xenstored.service", "none"),
+        ("xsfs#{socket} {m} fuse rw,noatime,nofail,x-systemd.automount", "xsfs#{socket}"),
+        ("{socket} {m} fuse.xsfs uid=12345,gid=12345,fmask=0077,dmask=0077", "{socket}"),
+        ("{socket} {m}/ fuse.xsfs user,comment=x", "{socket}"),
+    ],
+)
+@pytest.mark.parametrize("other_file", [False, True])
+def test_fstab_twice_is_one_mount(
+    machine: Machine, store: Daemon, line: str, source: str, other_file: bool
+) -> None:
+    line = line.format(m=machine.mountpoint, socket=store.socket) + " 0 0"
+    fstab(machine, "# a comment", line)
+    command = ["mount", "-a"]
+    if other_file:
+        (machine.folder / "other").write_text(f"{line}\n")
+        command += ["-T", str(machine.folder / "other")]
+        fstab(machine)
+    for _ in range(2):
+        machine.check(*command, XENSTORED_PATH=str(store.socket))
+        assert machine.mounts() == [
+            [str(machine.mountpoint), source.format(socket=store.socket), "fuse.xsfs"]
+        ]
+    assert name(machine) == "Ziggy\n"
+
+
+def test_fstab_mount_by_its_mountpoint(machine: Machine, store: Daemon) -> None:
+    fstab(machine, f"{store.socket} {{m}} fuse.xsfs noauto,ro 0 0")
+    machine.check("mount", "-a")
+    assert machine.mounts() == []
+    machine.check("mount", machine.mountpoint)
+    assert machine.mounts("SOURCE") == [[str(store.socket)]]
+
+
+def crash(machine: Machine) -> None:
+    (daemon,) = machine.daemons()
+    ended = os.pidfd_open(daemon)
+    os.kill(daemon, signal.SIGKILL)
+    assert select.select([ended], [], [], 10)[0]
+    os.close(ended)
+
+
+def test_a_crash_is_healed_by_the_next_mount(machine: Machine, store: Daemon) -> None:
+    mount = ("mount", "-t", "fuse.xsfs", str(store.socket), machine.mountpoint)
+    machine.check(*mount)
+    crash(machine)
+    assert "not connected" in machine.run("ls", machine.mountpoint).stderr
+    machine.check(*mount)
+    assert name(machine) == "Ziggy\n"
+    assert len(machine.mounts()) == 1
+
+
+def test_a_crash_is_healed_by_fstabs_mountpoint(machine: Machine, store: Daemon) -> None:
+    fstab(machine, f"{store.socket} {{m}} fuse.xsfs nofail 0 0")
+    machine.check("mount", "-a")
+    crash(machine)
+    # mount(8) takes a dead mount for a mount, and does not ask us.
+    machine.check("mount", "-a")
+    assert "not connected" in machine.run("ls", machine.mountpoint).stderr
+    machine.check("mount", machine.mountpoint)
+    assert name(machine) == "Ziggy\n"
+    machine.check("mount", "-a")
+    assert len(machine.mounts()) == 1
+
+
+# -- as a user --------------------------------------------------------------------------------
+
+
+def own_mountpoint(machine: Machine) -> Path:
+    path = machine.folder / "home"
+    path.mkdir(exist_ok=True)
+    os.chown(path, USER, USER)
+    return path
+
+
+def test_a_user_mounts_the_embedded_store(machine: Machine) -> None:
+    path = own_mountpoint(machine)
+    machine.check("xsfs", "embedded", path, user=USER)
+    assert machine.check("cat", path / "local/domain/1/name", user=USER) == "web\n"
+    assert machine.check("stat", "-c", "%u %g %a", path / "local", user=USER) == (
+        f"{USER} {USER} 755\n"
+    )
+    # Nobody else gets in, not even root.
+    assert "Permission denied" in machine.run("ls", path).stderr
+    machine.check("fusermount3", "-u", path, user=USER)
+    assert machine.mounts() == []
+
+
+def test_a_user_writes_and_reads_only(machine: Machine) -> None:
+    path = own_mountpoint(machine)
+    machine.check("xsfs", "embedded", path, "-o", "ro", user=USER)
+    done = machine.run("sh", "-c", f"echo x > {path}/a", user=USER)
+    assert "Read-only file system" in done.stderr
+    machine.check("fusermount3", "-u", path, user=USER)
+
+
+def test_allow_other_is_roots_unless_fuse_conf_says_so(machine: Machine) -> None:
+    path = own_mountpoint(machine)
+    mount = ("xsfs", "embedded", path, "-o", "allow_other")
+    done = machine.run(*mount, user=USER)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "xsfs: allow_other and allow_root are for root alone, "
+        "unless /etc/fuse.conf has a line `user_allow_other`\n"
+    )
+    (machine.folder / "fuse.conf").write_text("user_allow_other\n")
+    machine.check(*mount, user=USER)
+    assert machine.check("cat", path / "local/domain/1/name") == "web\n"
+    machine.check("fusermount3", "-u", path, user=USER)
+
+
+def test_a_users_crash_is_healed(machine: Machine) -> None:
+    path = own_mountpoint(machine)
+    machine.check("xsfs", "embedded", path, user=USER)
+    crash(machine)
+    machine.check("xsfs", "embedded", path, user=USER)
+    assert machine.check("cat", path / "local/domain/1/name", user=USER) == "web\n"
+    machine.check("fusermount3", "-u", path, user=USER)

@@ -199,9 +199,18 @@ def test_our_own_names_are_not_to_be_removed_or_moved(here: Here) -> None:
 def test_unlink_of_dot_value_empties_it(here: Here) -> None:
     sh("mkdir d; echo v > d/.value; rm d/.value", here.path)
     assert here.store.read(here.at(b"d")) == b""
-    assert run("cat d/.value", here.path).returncode != 0, "it was removed"
-    sh("set -C; echo new > d/.value", here.path)
-    assert here.store.read(here.at(b"d")) == b"new"
-    sh("rm d/.value", here.path)
-    here.store.write(here.at(b"d"), b"theirs")
-    assert sh("cat d/.value", here.path) == "theirs\n"
+    assert sh("cat d/.value", here.path) == ""
+    os.unlink(here.path / "d/.value")
+    with open(here.path / "d/.value", "x") as file:
+        file.write("who removes it may create it exclusively")
+    assert (here.path / "d/.value").read_text().endswith("exclusively\n")
+
+
+def test_who_makes_a_directory_may_create_its_value_exclusively(here: Here) -> None:
+    os.mkdir(here.path / "d")
+    assert sh("cat d/.value", here.path) == "", "to others it is there"
+    os.mkdir(here.path / "e")
+    with open(here.path / "e/.value", "x") as file:
+        file.write("own")
+    with pytest.raises(FileExistsError):
+        os.open(here.path / "e/.value", os.O_CREAT | os.O_EXCL)

@@ -131,7 +131,7 @@ def test_ids_wrap_and_are_never_in_use_nor_zero() -> None:
 def test_a_request_too_long_is_not_in_flight() -> None:
     conversation: Conversation[str] = Conversation()
     with pytest.raises(InvalidPayload):
-        conversation.send(requests.write(b"/a", bytes(4094)), 0, "long")
+        conversation.send(READ._replace(payload=bytes(4097)), 0, "long")
     assert conversation.abandon() == []
 
 

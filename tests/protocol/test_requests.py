@@ -110,6 +110,18 @@ def test_a_string_that_would_end_early() -> None:
         requests.control(b"print", b"a\0b")
 
 
+def test_a_payload_too_long_for_a_packet() -> None:
+    assert len(requests.write(b"/a", bytes(4093)).payload) == 4096
+    with pytest.raises(InvalidPayload):
+        requests.write(b"/a", bytes(4094))
+    with pytest.raises(InvalidPayload):
+        requests.watch(b"/a", b"t" * 4096)
+    with pytest.raises(InvalidPayload):
+        requests.set_perms(b"/a", [b"n0"] * 2000)
+    with pytest.raises(InvalidPayload):
+        requests.raw(0, bytes(4097))
+
+
 @pytest.mark.parametrize(
     ("request_", "reply"),
     [

@@ -17,6 +17,7 @@ from xsfs.errors import InvalidPath
 from xsfs.protocol import paths
 from xsfs.protocol.packet import Splitter
 from xsfs.server import C_XENSTORED, OXENSTORED, Rules, Store
+from xsfs.server.access import Entry, Right
 from xsfs.server.tree import walk_down
 
 OK = b"OK\0"
@@ -310,6 +311,42 @@ class TestDomains:
         assert dom0.ask(Op.GET_PERMS, b"/\0") == b"n0\0"
         assert dom0.ask(Op.READ, b"/tool/xenstored\0") == b""
         check(store)
+
+
+class TestLikeOxenstored:
+    def test_a_guest_cannot_make_a_transaction_remember_without_end(self) -> None:
+        store = Store(OXENSTORED)
+        store.domains[5].introduced = True
+        guest = Client(store, 5)
+        store.tree.put(b"/", b"", (Entry(5, Right.NONE),), b"")
+        number = int(guest.ask(Op.TRANSACTION_START, b"\0")[:-1])
+        for _ in range(1024):
+            assert guest.ask(Op.READ, b"/\0", number) == b""
+        assert guest.ask(Op.READ, b"/\0", number) == b"EQUOTA\0"
+        assert guest.ask(Op.TRANSACTION_END, b"T\0", number) == b"ENOMEM\0"
+
+    @pytest.mark.parametrize(
+        ("op", "payload", "reply"),
+        [
+            (Op.DIRECTORY_PART, b"/\0000\0", b"ENOSYS\0"),
+            (GET_FEATURE, b"", b"ENOSYS\0"),
+            (GET_QUOTA, b"", b"ENOSYS\0"),
+            (Op.WATCH, b"/a\0t\x001\0", b"EINVAL\0"),
+            (Op.WRITE, b"/a\0" + bytes(2049), b"E2BIG\0"),
+            (Op.WRITE, b"/a\0" + bytes(2048), OK),
+            (Op.READ, b"/" + b"x" * 1024 + b"\0", b"EINVAL\0"),
+        ],
+    )
+    def test_its_limits(self, op: int, payload: bytes, reply: bytes) -> None:
+        assert Client(Store(OXENSTORED)).ask(op, payload) == reply
+
+    def test_long_listings_go_out_whole_but_not_to_guests(self) -> None:
+        store = Store(OXENSTORED)
+        store.domains[5].introduced = True
+        store.load({b"/d/name-%04d" % number: b"" for number in range(2000)})
+        assert len(Client(store).ask(Op.DIRECTORY, b"/d\0")) == 20000
+        Client(store).ask(Op.SET_PERMS, b"/d\0r0\0")
+        assert Client(store, 5).ask(Op.DIRECTORY, b"/d\0") == b"E2BIG\0"
 
 
 class TestLoad:

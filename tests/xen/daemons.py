@@ -66,6 +66,11 @@ class Daemon:
         self._lifeline = -1
 
     @property
+    def knows_extensions(self) -> bool:
+        """Whether it knows the newest protocol text: features, quotas, the depth of a watch."""
+        return False
+
+    @property
     def pid(self) -> int:
         """Process id of the running daemon."""
         return self._running().pid

@@ -18,9 +18,14 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
 XEN_VERSION = "4.17"
 BUILD = Path(__file__).parents[2] / "build" / "xen"
@@ -98,16 +103,33 @@ def provide() -> Xen:
     Raises:
         Unavailable: a program, the network or the packages are missing.
     """
-    BUILD.mkdir(parents=True, exist_ok=True)
-    with (BUILD / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        root = _named_by_content("root", repr(PACKAGES).encode())
-        if not root.exists():
-            _unpack(root)
+    root = unpacked("root", PACKAGES)
+    with _locked():
         shim = _named_by_content("shim", SHIM_SOURCE.read_bytes()).with_suffix(".so")
         if not shim.exists():
             _compile(root, shim)
     return Xen(root, shim)
+
+
+def unpacked(name: str, packages: Sequence[str]) -> Path:
+    """The folder below which the files of these packages are; fetched if not there yet.
+
+    Raises:
+        Unavailable: a program, the network or the packages are missing.
+    """
+    with _locked():
+        root = _named_by_content(name, repr(packages).encode())
+        if not root.exists():
+            _unpack(root, packages)
+    return root
+
+
+@contextmanager
+def _locked() -> Iterator[None]:
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with (BUILD / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _named_by_content(name: str, content: bytes) -> Path:
@@ -115,22 +137,22 @@ def _named_by_content(name: str, content: bytes) -> Path:
     return BUILD / f"{name}-{hashlib.sha256(content).hexdigest()[:12]}"
 
 
-def _unpack(root: Path) -> None:
+def _unpack(root: Path, packages: Sequence[str]) -> None:
     with TemporaryDirectory(dir=BUILD) as temporary:
         debs = Path(temporary, "debs")
         debs.mkdir()
-        _download(debs, Path(temporary, "apt"))
+        _download(packages, debs, Path(temporary, "apt"))
         tree = Path(temporary, "root")
         for deb in sorted(debs.glob("*.deb")):
             _run("dpkg", "-x", str(deb), str(tree))
         tree.rename(root)
 
 
-def _download(debs: Path, apt: Path) -> None:
+def _download(packages: Sequence[str], debs: Path, apt: Path) -> None:
     """With the system's package lists, or if they are missing or old, with lists of our own."""
     options = ["-o", "APT::Sandbox::User="] if os.geteuid() == 0 else []
     try:
-        _run("apt-get", *options, "download", *PACKAGES, cwd=debs)
+        _run("apt-get", *options, "download", *packages, cwd=debs)
     except Unavailable:
         for name in ("state/lists/partial", "cache/archives/partial", "parts"):
             (apt / name).mkdir(parents=True)
@@ -140,7 +162,7 @@ def _download(debs: Path, apt: Path) -> None:
         options += ["-o", f"Dir::Etc::SourceList={apt}/sources.list"]
         options += ["-o", f"Dir::Etc::SourceParts={apt}/parts"]
         _run("apt-get", *options, "-o", "APT::Update::Error-Mode=any", "update")
-        _run("apt-get", *options, "download", *PACKAGES, cwd=debs)
+        _run("apt-get", *options, "download", *packages, cwd=debs)
 
 
 def _compile(root: Path, shim: Path) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from xsfs.fs.entries import Entries
     from xsfs.fs.events import Notice
     from xsfs.fs.nodes import Inode, NodeTable
-    from xsfs.fs.notices import Courier
+    from xsfs.fs.notices import Courier, Poke
 
 
 class Accomplice:
@@ -46,6 +46,7 @@ class Accomplice:
         if poke is not None and poke.notice.kind is Kind.CREATED:
             raise FSError(errno.ENOENT)
         if poke is not None:
+            poke.shown = True
             return self._face(poke.notice)
         if name == filenames.VALUE:
             return self._table.inode(node, Face.VALUE)
@@ -62,22 +63,33 @@ class Accomplice:
         Raises:
             FSError: EPERM when it was not told to.
         """
-        return self._face(self._fulfil(parent, name, Kind.CREATED))
+        poke = self._expected(parent, name, Kind.CREATED)
+        self._courier.fulfil(poke)
+        return self._face(poke.notice)
 
     def removed(self, parent: Inode, name: bytes) -> None:
         """The helper believes to remove a node.
 
         Raises:
-            FSError: EPERM when it was not told to.
+            FSError: EPERM when it was not told to; EAGAIN when the kernel is about to take
+                a later directory of that name for removed.
         """
-        self._fulfil(parent, name, Kind.REMOVED)
+        poke = self._expected(parent, name, Kind.REMOVED)
+        child = parent.node.children.get(name) if parent.node.children else None
+        if child is not None and child.alive and not poke.shown:
+            # It did not ask: the name leads it to what it holds, which may be a later node.
+            inode = child.face(Face.DIRECTORY if poke.notice.directory else Face.FILE)
+            if inode is not None and poke.notice.directory and poke.may_fail:
+                raise FSError(errno.EAGAIN)
+            if inode is not None:
+                self._table.retire(inode)
+        self._courier.fulfil(poke)
 
-    def _fulfil(self, parent: Inode, name: bytes, kind: Kind) -> Notice:
+    def _expected(self, parent: Inode, name: bytes, kind: Kind) -> Poke:
         poke = self._courier.expected(parent.node, name)
         if poke is None or poke.notice.kind is not kind:
             raise FSError(errno.EPERM)
-        self._courier.fulfil(poke)
-        return poke.notice
+        return poke
 
     def _face(self, notice: Notice) -> Inode:
         node = notice.node

@@ -63,8 +63,9 @@ class Attributes:
         if face is Face.FILE and node.face(Face.DIRECTORY) is not None:
             # Somebody has its NAME.d: it may become a directory at any moment.
             plain = False
-        lasting = plain and not node.pending and self._tree.is_fresh(node)
-        entry.attr_timeout = entry.entry_timeout = MAX_AGE_S if lasting else 0
+        lasting = plain and node.alive and not node.pending and self._tree.is_fresh(node)
+        entry.attr_timeout = MAX_AGE_S if lasting else 0
+        entry.entry_timeout = MAX_AGE_S if lasting and not self._tree.unsettled(node) else 0
         return entry
 
     def learnt(self, inode: Inode) -> pyfuse3.EntryAttributes:

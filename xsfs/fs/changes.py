@@ -57,7 +57,7 @@ class Changes(Steps):
             FSError: EINVAL for a name the store cannot hold, EEXIST, EISDIR.
         """
         table = self.tree.table
-        if name == filenames.VALUE and parent.valueless:
+        if name == filenames.VALUE:
             return table.inode(parent, Face.VALUE), False
         check_name(name)
         try:
@@ -67,6 +67,7 @@ class Changes(Steps):
                 raise
             node = table.child(parent, name)
             node.pending = True
+            parent.mtime_ns = self.tree.now_ns()
             return table.inode(node, Face.FILE), True
         if exclusive:
             raise FSError(errno.EEXIST)
@@ -87,13 +88,17 @@ class Changes(Steps):
         node.names = set()
         return node
 
-    async def mknod(self, parent: Node, name: bytes) -> Node:
-        """Create an empty node, at once.
+    async def mknod(self, parent: Node, name: bytes) -> Inode:
+        """Create an empty file, at once.
 
         Raises:
             FSError: as in `mkdir`.
         """
-        return await self._make(parent, name, lambda path: requests.write(path, b""))
+        table = self.tree.table
+        if name == filenames.VALUE:
+            return table.inode(parent, Face.VALUE)
+        node = await self._make(parent, name, lambda path: requests.write(path, b""))
+        return table.inode(node, Face.FILE)
 
     async def _make(
         self, parent: Node, name: bytes, request: Callable[[bytes], requests.Request[None]]
@@ -112,11 +117,6 @@ class Changes(Steps):
         return node
 
     # -- removal ------------------------------------------------------------------------------
-
-    async def empty(self, node: Node) -> None:
-        """Unlink a node's `.value`: there is none until something is written."""
-        await self.write(node, b"")
-        node.valueless = True
 
     async def unlink(self, parent: Node, name: bytes) -> None:
         """Remove a node that has no children.

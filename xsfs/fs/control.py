@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import stat
 from functools import partial
 from typing import TYPE_CHECKING
 
+from xsfs.fs import metrics
 from xsfs.fs.handles import TextHandle
 from xsfs.fs.tree import FSError
 
@@ -71,6 +73,9 @@ class TextControl(Control):
 
     async def open(self, flags: int) -> Handle:
         """The content as it is now."""
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            # To root, the mode says nothing.
+            raise FSError(errno.EACCES)
         return TextHandle(self._text())
 
 
@@ -105,6 +110,7 @@ class Controls:
         everywhere: Mapping[bytes, Callable[[Node], Control]],
     ) -> None:
         stats = TextControl(b"stats", lambda: json.dumps(counts(), indent=1).encode() + b"\n")
+        prometheus = TextControl(b"metrics", lambda: metrics.text(counts()))
         # Listed at the root.
         self.listed: dict[bytes, Control] = {
             name: TextControl(name, partial(_count, counts, name.decode()))
@@ -114,7 +120,10 @@ class Controls:
         view.controls |= self.listed
         view.controls |= {
             control.name: control
-            for control in (DirectoryControl(b".xsfs", {b"stats": stats}), *hidden)
+            for control in (
+                DirectoryControl(b".xsfs", {b"stats": stats, b"metrics": prometheus}),
+                *hidden,
+            )
         }
 
     def find(self, node: Node, name: bytes) -> Control | None:

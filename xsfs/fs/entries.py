@@ -36,8 +36,11 @@ class Entries:
         """Whether a name is of our own making, and cannot be removed or moved."""
         return not filenames.is_node_name(name) or self._controls.find(parent, name) is not None
 
-    async def find(self, parent: Inode, name: bytes) -> Inode:
+    async def find(self, parent: Inode, name: bytes, asker: int = 0) -> Inode:
         """The inode of an entry, listed or hidden.
+
+        Args:
+            asker: the thread that asks, if it matters.
 
         Raises:
             FSError: ENOENT.
@@ -55,7 +58,7 @@ class Entries:
             return own
         if name == filenames.VALUE:
             await self._tree.attributes(parent)
-            if node.valueless:
+            if asker and asker == node.hidden_from and not node.value:
                 raise FSError(errno.ENOENT)
             return self._table.inode(node, Face.VALUE)
         stem, suffix = filenames.split_suffix(name)

@@ -182,7 +182,7 @@ class Planner:
     def changed(self, node: Node, state: State | None, mark: Mark, stamp: int) -> Iterator[Notice]:
         """A node of which watchers were told, asked for after an event or on suspicion."""
         if state is None:
-            if not mark.is_echo(None):
+            if not mark.is_echo(None) and node.made <= stamp:
                 yield from self.removed(node)
             return
         told = node.told
@@ -198,7 +198,7 @@ class Planner:
             node.names = set() if node.used else set(state.names)
             yield Notice(Kind.REMOVED, parent, node.name, node, False)
             yield Notice(Kind.CREATED, parent, node.name, node, True)
-        for name in sorted((node.names or set()).difference(state.names)):
+        for name in _gone(node, state, stamp):
             yield from self.vanished(node, name)
         attrib = (
             bool(told.perms and state.perms)
@@ -293,3 +293,14 @@ class Planner:
         node.alive, node.directory = False, directory
         node.told = Told(b"", b"", directory)
         return node
+
+
+def _gone(node: Node, state: State, stamp: int) -> list[bytes]:
+    """The children that watchers were told of and that are there no more."""
+    children = node.children or {}
+    return sorted(
+        name
+        for name in (node.names or set()).difference(state.names)
+        # What we made since the state was asked for cannot be in it.
+        if name not in children or children[name].made <= stamp
+    )

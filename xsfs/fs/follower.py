@@ -115,7 +115,8 @@ class Follower:
         if self._burst == BURST:
             self._long_burst.set()
         path = event.path
-        if self._view.record(path, time.time_ns()) is None:
+        echoes = self.echoes.outstanding(path, self._tree.client.answered)
+        if self._view.record(path, 0 if echoes else time.time_ns()) is None:
             return
         route, rest = self._route(path)
         node = route[-1]
@@ -128,7 +129,6 @@ class Follower:
             node.names = None
         if not self._concerns_anybody(route, rest):
             return
-        echoes = self.echoes.outstanding(path, self._tree.client.answered)
         mark = self._mark(path)
         mark.add(echoes, self._view.clock)
         if echoes:
@@ -253,7 +253,6 @@ class Follower:
         while True:
             await self._work.wait()
             self._work = trio.Event()
-            settling, self._settling = self._settling, []
             if self._everything:
                 self._everything = False
                 self._courier.invalidate_all()
@@ -268,9 +267,11 @@ class Follower:
                 self._everything = True
                 self._work.set()
                 await trio.sleep(_RETRY_S)
-            for settled in settling:
-                settled.set()
             self._gone.clear()
+            if not self._marks:
+                for settled in self._settling:
+                    settled.set()
+                self._settling.clear()
             self.echoes.expire(self._tree.client.answered)
 
     async def _turn(self) -> None:

@@ -14,6 +14,8 @@ import stat
 from functools import partial
 from typing import TYPE_CHECKING
 
+import trio
+
 from xsfs import jsontree
 from xsfs.errors import NotFound, StoreError, XenStoreError
 from xsfs.fs import merge
@@ -21,6 +23,7 @@ from xsfs.fs.control import Control
 from xsfs.fs.handles import Handle
 from xsfs.fs.tree import FSError
 from xsfs.jsontext import Reader
+from xsfs.protocol.packet import Op
 
 if TYPE_CHECKING:
     from xsfs.aio import Client
@@ -47,7 +50,7 @@ _REHEARSED_MAX = 1000
 _NO_TX_ID = 0xFFFFFFF0
 
 # A longer patch is refused, in bytes: it would all be held in memory.
-PATCH_MAX = 64 << 20
+PATCH_MAX = 16 << 20
 
 
 class _Rehearsed(Exception):
@@ -93,7 +96,7 @@ class Subtrees:
             return await self._client.read_tree(path, tx_id)
         if await self._has_snapshots():
             try:
-                return await self._client.transaction(partial(self._client.read_tree, path))
+                return await self._client.run_in_transaction(partial(self._client.read_tree, path))
             except StoreError as error:
                 # A quota; or the node is not there, which is found again.
                 log.debug("%s: no snapshot: %s", path.decode(), error)
@@ -101,11 +104,14 @@ class Subtrees:
         # nothing of it has changed; and one that grows slow with the square of what is read
         # (48 s for 16,500 nodes). Watch events tell the same for nothing: those for a change
         # come before the reply to any later request.
+        enough_s = trio.current_time() + self._client.timeout_s / 2
         for _ in range(SNAPSHOT_ATTEMPTS):
             since = node.view.clock
             values = await self._client.read_tree(path)
             if self._follower.is_unchanged(node, since):
                 return values
+            if trio.current_time() > enough_s:
+                break
         self._follower.counts["unsteady_snapshots"] += 1
         return values
 
@@ -135,7 +141,7 @@ class Subtrees:
             raise _Rehearsed
 
         try:
-            await self._client.transaction(try_all)
+            await self._client.run_in_transaction(try_all)
         except _Rehearsed:
             return
 
@@ -149,7 +155,9 @@ class Subtrees:
         """
         tx_id = node.view.tx_id
         if not tx_id:
-            await self._client.transaction(partial(self._perform, node, plan), PATCH_ATTEMPTS)
+            await self._client.run_in_transaction(
+                partial(self._perform, node, plan), PATCH_ATTEMPTS
+            )
             await self._follower.settle()
             return
         try:
@@ -157,6 +165,7 @@ class Subtrees:
         except BaseException:
             node.view.spoilt = True
             raise
+        node.view.removed.update(merge.changed(r) for r in plan if r.op == Op.RM)
 
     async def _perform(self, node: Node, plan: list[Request[None]], tx_id: int) -> None:
         if node.parent is not None:

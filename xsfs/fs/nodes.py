@@ -46,10 +46,14 @@ class View:
     Args:
         root_path: the store path at its top.
         tx_id: the transaction, or 0.
+        plain: of a transaction's view, the plain one.
     """
 
-    def __init__(self, root_path: bytes, tx_id: int = 0) -> None:
+    def __init__(self, root_path: bytes, tx_id: int = 0, plain: View | None = None) -> None:
         self._tx_id = tx_id
+        self._plain = plain
+        # The paths of what was removed or moved away in the transaction.
+        self.removed: set[bytes] = set()
         # Whether watch events say when what is known of it is out of date.
         self.cached = not tx_id
         # How often the transaction was asked for; it ends when nobody does for long.
@@ -76,6 +80,16 @@ class View:
         self.uses += 1
         return self._tx_id
 
+    def inherits(self, parent: Node, name: bytes) -> bool:
+        """Whether a node is a directory because the plain view shows it as one."""
+        if self._plain is None:
+            return False
+        path = paths.join(parent.path, name)
+        if self.removed and not self.removed.isdisjoint((path, *paths.ancestors(path))):
+            return False
+        found = self._plain.find(path)
+        return found is not None and not found[1] and found[0].directory
+
     def find(self, path: bytes) -> tuple[Node, list[bytes]] | None:
         """The nearest node known at or above `path`, and the names from there to `path`.
 
@@ -98,6 +112,9 @@ class View:
     def record(self, path: bytes, mtime_ns: int) -> tuple[Node, list[bytes]] | None:
         """Note that `path` changed: what was asked for before is not to be trusted.
 
+        Args:
+            mtime_ns: the time of the change; 0 to let that be.
+
         Returns what `find` returns.
         """
         found = self.find(path)
@@ -108,7 +125,7 @@ class View:
                 node.below = self.clock
             else:
                 node.changed = node.below = self.clock
-                node.mtime_ns = mtime_ns
+                node.mtime_ns = mtime_ns or node.mtime_ns
             above = node.parent
             while above is not None:
                 above.below = self.clock
@@ -155,7 +172,10 @@ class Node:
         "fetched",
         "fetched_s",
         "held",
+        "hidden_from",
+        "listed",
         "listing",
+        "made",
         "mtime_ns",
         "name",
         "names",
@@ -165,7 +185,6 @@ class Node:
         "pollers",
         "told",
         "value",
-        "valueless",
         "view",
         "written",
     )
@@ -180,6 +199,8 @@ class Node:
         # Shown as a directory; stays so for as long as the node lives.
         self.directory = parent is None
         self.alive = True
+        # The view's clock when we made it or brought it here.
+        self.made = 0
         # How many notices about it are under way: it is not forgotten meanwhile.
         self.held = 0
         # Created through the mount, and not stored yet.
@@ -188,12 +209,14 @@ class Node:
         self.written = 0
         # The size in bytes that its text has for whoever truncated it, while not stored.
         self.draft_size: int | None = None
-        # Its `.value` was unlinked, and nothing was written since.
-        self.valueless = False
+        # The thread that made the directory or unlinked its `.value`, and so expects to create
+        # that exclusively (as cp and tar do); until something is written.
+        self.hidden_from = 0
         self.value: bytes | None = None
         self.perms: bytes | None = None
-        # Kept where listings may come from memory (cache=watch).
+        # Kept where listings may come from memory (cache=watch), with the clock as of asking.
         self.listing: list[bytes] | None = None
+        self.listed = -1
         self.told: Told | None = None
         # Open files whose readers poll for a change.
         self.pollers: set[Poller] | None = None
@@ -346,7 +369,18 @@ class NodeTable:
         node = parent.children.get(name)
         if node is None or not node.alive:
             node = parent.children[name] = Node(parent.view, parent, name)
+            node.directory = parent.view.inherits(parent, name)
         return node
+
+    def adopt(self, directories: Iterable[bytes]) -> None:
+        """Show nodes as directories that a transaction made, and that have no children."""
+        for path in directories:
+            found = self.view.find(path)
+            if found is not None:
+                node, rest = found
+                for name in rest:
+                    node = self.child(node, name)
+                    node.directory = True
 
     def inode(self, node: Node, face: Face) -> Inode:
         """The inode of a node's face, made when there is none."""
@@ -377,6 +411,14 @@ class NodeTable:
         """Drop an inode that was made for an answer and never reached the kernel."""
         if not inode.lookups:
             self.forget(inode.ino, 0)
+
+    def retire(self, inode: Inode) -> None:
+        """The kernel holds an inode for removed, though its node is not: that gets another."""
+        node = inode.node
+        node.faces.remove(inode)
+        inode.node = Node(node.view, node.parent, node.name)
+        inode.node.alive = False
+        inode.node.faces.append(inode)
 
     def _shed(self, node: Node) -> None:
         """Let go of what was asked for ahead below a node that the kernel no more knows."""
@@ -429,6 +471,8 @@ class NodeTable:
         parent.children[name] = node
 
     def _detach(self, node: Node) -> None:
+        if node.view is not self.view:
+            node.view.removed.add(node.path)
         parent = node.parent
         if parent is not None and parent.children and parent.children.get(node.name) is node:
             del parent.children[node.name]

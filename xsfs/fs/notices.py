@@ -16,6 +16,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 from collections import Counter, deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -43,7 +44,7 @@ _WINDOW = 32
 _WAITING_MAX = 4096
 
 # A poke that meets a name the kernel still holds is tried again, after an invalidation.
-_ATTEMPTS = 3
+_ATTEMPTS = 8
 
 # How long a request waits for the kernel to drop an entry, in seconds: another request about
 # the same directory may be under way.
@@ -56,14 +57,22 @@ _RESTART_S = 0.2
 class Poke:
     """What the helper is told to do."""
 
-    __slots__ = ("attempts", "done", "fulfilled", "notice")
+    __slots__ = ("attempts", "done", "fulfilled", "notice", "shown")
 
     def __init__(self, notice: Notice) -> None:
         self.notice = notice
         # The request that it is all about has been answered.
         self.fulfilled = False
+        # The helper has looked the name up, and holds what it was shown.
+        self.shown = False
         self.attempts = 0
-        self.done = trio.Event()
+        # Set when it is over, for whoever waits for that.
+        self.done: trio.Event | None = None
+
+    @property
+    def may_fail(self) -> bool:
+        """Whether it will be tried again."""
+        return self.attempts < _ATTEMPTS
 
     @property
     def letter(self) -> bytes:
@@ -111,6 +120,8 @@ class Courier:
         self._sent: deque[Poke] = deque()
         self._mergeable: set[tuple[Kind, Node | bytes]] = set()
         self._expected: dict[tuple[Node, bytes], deque[Poke]] = {}
+        # How many creations and removals of an entry have not been played yet.
+        self._unsettled: Counter[tuple[Node | None, bytes]] = Counter()
         self._room = trio.Event()
         # The first helper holds the mount.
         self.attached = trio.Event()
@@ -124,6 +135,9 @@ class Courier:
             self.invalidate(node)
             for poller in node.pollers or ():
                 poller.wake()
+        if notice.kind in (Kind.CREATED, Kind.REMOVED):
+            notice.parent.mtime_ns = time.time_ns()
+            self.invalidate(notice.parent)
         if notice.kind not in self._wanted or not _is_heard(notice):
             if notice.kind is Kind.REMOVED and parent is not None:
                 self._drop_entry(notice)
@@ -139,8 +153,19 @@ class Courier:
             self._mergeable.add(key)
         if node is not None:
             node.held += 1
+        if notice.kind in (Kind.CREATED, Kind.REMOVED):
+            self._unsettled[notice.parent, notice.name] += 1
+            later = notice.parent.children.get(notice.name) if notice.parent.children else None
+            if parent is not None and later is not None and later.known:
+                # The kernel is to ask again what the name leads to: not to take a later node
+                # for the one that goes.
+                self.stale.entry(parent.ino, notice.name)
         self._waiting.append(Poke(notice))
         self._push()
+
+    def is_unsettled(self, node: Node) -> bool:
+        """Whether a creation or removal of that name is to be played to the kernel yet."""
+        return (node.parent, node.name) in self._unsettled
 
     def invalidate(self, node: Node) -> None:
         """Have the kernel ask again for a node's attributes and content."""
@@ -148,14 +173,18 @@ class Courier:
             if inode.lookups:
                 self.stale.inode(inode.ino)
 
-    async def turned(self, node: Node) -> None:
-        """Have the kernel drop the entry of a file that is a directory by now; done on return.
+    async def turned(self, node: Node, wait: bool) -> None:
+        """Have the kernel drop the entry of a file that is a directory by now.
 
-        Only for a request that is not about that entry's directory: the kernel holds a lock
-        on the directory until such a request is answered.
+        Args:
+            wait: return when it is done; not for a request about that entry's directory, which
+                the kernel keeps locked until the answer.
         """
         parent = node.parent.face(Face.DIRECTORY) if node.parent is not None else None
         if parent is None or not parent.lookups or node.face(Face.FILE) is None:
+            return
+        if not wait:
+            self.stale.entry(parent.ino, node.name)
             return
         with trio.move_on_after(_PATIENCE_S), suppress(OSError):
             await trio.to_thread.run_sync(
@@ -182,11 +211,18 @@ class Courier:
             self.stale.entry(parent.ino, notice.name, gone.ino if gone is not None else 0)
 
     def _done(self, poke: Poke) -> None:
-        """A notice that waited is under way no more."""
-        if poke.notice.node is not None:
-            poke.notice.node.held -= 1
-        self._forget(poke.notice)
-        poke.done.set()
+        """A poke that waited is under way no more."""
+        if poke.done is not None:
+            poke.done.set()
+        notice = poke.notice
+        key = notice.parent, notice.name
+        if notice.kind in (Kind.CREATED, Kind.REMOVED):
+            self._unsettled[key] -= 1
+            if not self._unsettled[key]:
+                del self._unsettled[key]
+        if notice.node is not None:
+            notice.node.held -= 1
+        self._forget(notice)
 
     def _forget(self, notice: Notice) -> None:
         if notice.node is not None:
@@ -195,9 +231,12 @@ class Courier:
     async def settle(self) -> None:
         """Wait until all that was given so far has been carried out."""
         await self.stale.settle()
-        last = self._waiting or self._sent
-        if last:
-            await last[-1].done.wait()
+        for pokes in (self._waiting, self._sent):
+            if pokes:
+                last = pokes[-1]
+                last.done = last.done or trio.Event()
+                await last.done.wait()
+                return
 
     # -- for the requests of the helper -------------------------------------------------------
 
@@ -306,8 +345,9 @@ class Courier:
         self.counts["pokes"] += 1
         self._unexpect(poke)
         notice = poke.notice
-        if number == errno.EEXIST and poke.attempts < _ATTEMPTS:
+        if number in (errno.EEXIST, errno.EAGAIN) and poke.may_fail:
             poke.attempts += 1
+            poke.shown = False
             self._drop_entry(notice)
             self._waiting.appendleft(poke)
             return

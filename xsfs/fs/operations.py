@@ -66,7 +66,7 @@ class Operations(pyfuse3.Operations):
         parent = self._table[parent_inode]
         if self._accomplice.is_asking(ctx.pid):
             return self._attributes.lent(self._accomplice.lookup(parent, name))
-        inode = await self._entries.find(parent, name)
+        inode = await self._entries.find(parent, name, ctx.pid)
         if inode.face is not Face.DIRECTORY:
             return self._attributes.learnt(inode)
         # From here on its events count, and it cannot be forgotten.
@@ -292,6 +292,7 @@ class Operations(pyfuse3.Operations):
             node = await parent.control.mkdir(name)
         else:
             node = await self._changes.mkdir(self._directory(parent_inode).node, name)
+        node.hidden_from = ctx.pid
         return self._attributes.learnt(self._table.inode(node, Face.DIRECTORY))
 
     @answering
@@ -304,8 +305,8 @@ class Operations(pyfuse3.Operations):
         self._require_writable()
         if not stat.S_ISREG(mode):
             raise FSError(errno.EPERM)
-        node = await self._changes.mknod(self._directory(parent_inode).node, name)
-        return self._attributes.learnt(self._table.inode(node, Face.FILE))
+        parent = self._directory(parent_inode)
+        return self._attributes.learnt(await self._changes.mknod(parent.node, name))
 
     @answering
     async def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
@@ -315,7 +316,8 @@ class Operations(pyfuse3.Operations):
         self._require_writable()
         parent = self._directory(parent_inode)
         if name == filenames.VALUE:
-            await self._changes.empty(parent.node)
+            await self._changes.write(parent.node, b"")
+            parent.node.hidden_from = ctx.pid
             return
         self._require_node(parent, name)
         await self._changes.unlink(parent.node, name)

@@ -135,8 +135,7 @@ class Rename:
             if old_parent.names is not None:
                 old_parent.names.discard(node.name)
         steps.tree.table.move(node, new_parent, self._new_name)
-        new_parent.mtime_ns = steps.tree.now_ns()
-        await steps.gained(new_parent, self._new_name)
+        await steps.gained(node, wait=old_parent is not new_parent.parent)
 
 
 async def rename(

@@ -77,7 +77,7 @@ class Steps:
         if node.view.tx_id:
             await body(node.view.tx_id)
         else:
-            await self.client.transaction(body)
+            await self.client.run_in_transaction(body)
 
     async def require_missing(self, parent: Node, name: bytes, tx_id: int) -> None:
         """That the parent is there and has no child of that name, also by the commit.
@@ -138,25 +138,40 @@ class Steps:
 
     async def stored(self, node: Node, value: bytes) -> None:
         """What we wrote is what is known, and told, from now on."""
-        node.pending = node.valueless = False
+        node.pending = False
+        node.hidden_from = 0
         node.draft_size = None
         node.written += 1
         node.value = value
         node.mtime_ns = self.tree.now_ns()
-        if node.told is None:
-            self.tree.observe(node, State(value, []), node.view.clock - 1)
-        else:
+        if node.told is not None:
             node.told = node.told._replace(value=value)
-        if node.parent is not None:
-            await self.gained(node.parent, node.name)
+            self._made(node)
+            return
+        self.tree.observe(node, State(value, []), node.view.clock - 1)
+        await self.gained(node, wait=True)
 
-    async def gained(self, parent: Node, name: bytes) -> None:
-        """A node has a child by what we did; a file becomes a directory by its first."""
+    def _made(self, node: Node) -> None:
+        """What was asked for before this moment does not know of the node."""
+        node.view.clock += 1
+        node.made = node.view.clock
+
+    async def gained(self, node: Node, *, wait: bool) -> None:
+        """The node is new where it is, by what we did; a file becomes a directory by it.
+
+        Args:
+            wait: return when that is visible; not for a request on the file's own directory.
+        """
+        self._made(node)
+        parent = node.parent
+        if parent is None:
+            return
+        parent.mtime_ns = self.tree.now_ns()
         if parent.names is not None:
-            parent.names.add(name)
+            parent.names.add(node.name)
         if not parent.directory:
             parent.directory = True
-            await self.tree.turned(parent)
+            await self.tree.turned(parent, wait)
 
     def dropped(self, node: Node) -> None:
         """We removed it."""

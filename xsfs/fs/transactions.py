@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,8 @@ class Transactions(Control):
             tx_id = await self._client.call(requests.transaction_start())
         except StoreError as error:
             raise FSError(errno.EDQUOT) if error.errno in _QUOTA else error from None
-        view = View(self._table.view.root.path, tx_id)
+        plain = self._table.view
+        view = View(plain.root.path, tx_id, plain)
         transaction = Transaction(name, view, trio.current_time())
         view.controls[b".commit"] = _Commit(self, transaction)
         self._open[name] = transaction
@@ -136,16 +138,18 @@ class Transactions(Control):
             FSError: ECANCELED when a change of several nodes failed half-way in it.
             StoreError, ConnectionError: what became of the commit.
         """
-        spoilt = transaction.view.spoilt
-        if spoilt:
+        view = transaction.view
+        if view.spoilt:
             await self.abort(transaction)
             raise FSError(errno.ECANCELED)
+        directories = [n.path for n in view.root.subtree() if n.alive and n.names == set()]
         tx_id = self._close(transaction)
         try:
             await self._client.call(requests.transaction_end(True), tx_id)
         except StoreConnectionError:
             log.warning("it is not known whether transaction %r was committed", transaction.name)
             raise
+        self._table.adopt(directories)
         await self._settle()
 
     def _close(self, transaction: Transaction) -> int:
@@ -186,6 +190,8 @@ class _Commit(Control):
 
     async def open(self, flags: int) -> Handle:
         """Open it, to write."""
+        if not flags & (os.O_WRONLY | os.O_RDWR):
+            raise FSError(errno.EACCES)
         return _CommitHandle(self._transactions, self._transaction)
 
 

@@ -17,7 +17,7 @@ import trio
 
 from xsfs.errors import AccessDenied, NotFound, StoreError, TooBig
 from xsfs.fs import names as filenames
-from xsfs.fs.nodes import Face, Told
+from xsfs.fs.nodes import Told
 from xsfs.protocol import paths, requests
 from xsfs.protocol.packet import Op
 
@@ -59,7 +59,7 @@ def _longest_name(node: Node) -> int:
     return min(filenames.NAME_MAX, paths.ABSOLUTE_MAX - len(node.path) - 1)
 
 
-async def _ignore(node: Node) -> None:
+async def _ignore(node: Node, wait: bool) -> None:
     """Nobody is there to be told."""
 
 
@@ -88,8 +88,11 @@ class Tree:
         self.started_ns = time.time_ns()
         # Told of a node that turned out to be gone, or another, with no event yet.
         self.suspect: Callable[[Node], None] = lambda node: None
-        # Told of a file that became a directory by what we did; returns when that is visible.
-        self.turned: Callable[[Node], Awaitable[None]] = _ignore
+        # Told of a file that became a directory by what we did, and whether to return only when
+        # that is visible.
+        self.turned: Callable[[Node, bool], Awaitable[None]] = _ignore
+        # Whether the kernel has yet to hear of a node's creation, or of one it replaces.
+        self.unsettled: Callable[[Node], bool] = lambda node: False
         self._want_perms = want_perms
         self._warned: set[bytes] = set()
 
@@ -198,7 +201,6 @@ class Tree:
         """Remember a node's state, asked for when the view's clock stood at `stamp`."""
         node.value, node.perms = state.value, state.perms
         node.pending = False
-        node.valueless = node.valueless and not state.value
         parent = node.parent
         if node.fetched < 0 and parent is not None and parent.below > stamp:
             # An event that came meanwhile may have been about it, and did not find it here.
@@ -295,7 +297,7 @@ class Tree:
             FSError: ESTALE when another node is where this one was: look that up again.
             StoreError: what the store said.
         """
-        if node.listing is not None and node.below <= node.fetched and self.is_fresh(node):
+        if node.listing is not None and node.below <= node.listed and self.is_fresh(node):
             return node.listing
         view, stamp, path = node.view, node.view.clock, node.path
         wanted = [] if self.is_fresh(node) else [path]
@@ -324,7 +326,8 @@ class Tree:
             # Whether `.value` is listed.
             node.value = cast("bytes", value)
         names = self._listed(node, cast("list[bytes]", listing))
-        node.listing = names if self.options.cache == "watch" else None
+        if self.options.cache == "watch":
+            node.listing, node.listed = names, stamp
         return names
 
     async def _read_ahead(self, nodes: Iterable[Node | None]) -> None:
@@ -387,7 +390,3 @@ class Tree:
         if path not in self._warned and len(self._warned) < 1000:
             self._warned.add(path)
             log.warning("%r is left out of listings: its name is too long", path[:300])
-
-    def inode(self, node: Node, face: Face | None = None) -> Inode:
-        """The inode of a node's face; of the one that is listed, when none is named."""
-        return self.table.inode(node, node.shown if face is None else face)

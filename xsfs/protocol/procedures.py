@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Path, value, names of the children.
+Node: TypeAlias = "tuple[bytes, bytes, list[bytes]]"
+
 # Yields requests, is sent their results, returns a T.
 Procedure: TypeAlias = Generator["list[Request[object]]", "list[object]", T]
 
@@ -69,6 +72,41 @@ def node(path: bytes) -> Procedure[tuple[bytes, list[bytes]]]:
         raise names
     children = [name for name in cast("list[bytes]", names) if paths.fits(paths.join(path, name))]
     return b"" if isinstance(value, StoreError) else cast("bytes", value), children
+
+
+def walk(top: bytes, topdown: bool) -> Generator[list[Request[object]] | Node, list[object], None]:
+    """Yields batches, as a procedure, and besides every node of the tree when its turn comes.
+
+    Nodes that vanish meanwhile are left out.
+
+    Args:
+        topdown: parents before their children, and whoever removes names from a node's
+            children is spared those; else children before their parents.
+
+    Raises:
+        StoreError: what the store said; NotFound when there is no `top`.
+    """
+    value, children = yield from node(top)
+    if topdown:
+        yield top, value, children
+    # Not recursive: a path may have a thousand components.
+    stack = [(top, value, children, iter(children))]
+    while stack:
+        path, value, children, remaining = stack[-1]
+        name = next(remaining, None)
+        if name is None:
+            stack.pop()
+            if not topdown:
+                yield path, value, children
+            continue
+        path = paths.join(path, name)
+        try:
+            value, children = yield from node(path)
+        except NotFound:
+            continue
+        if topdown:
+            yield path, value, children
+        stack.append((path, value, children, iter(children)))
 
 
 def tree(top: bytes) -> Procedure[dict[bytes, bytes]]:

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Every operation of the protocol: how its request is encoded, and its reply decoded.
 
-Both clients speak through these functions, so each operation is spelled once. Pure.
+Both clients speak through these functions, so each operation is spelled once. They raise
+a `ValueError` (`InvalidPath`, ...) for what no store would take. Pure.
 Source: xenstore.txt, "Communication with xenstore".
 """
 
@@ -10,9 +11,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from xsfs.errors import InvalidPayload, UnexpectedPacket
+from xsfs.errors import InvalidOperation, InvalidPayload, UnexpectedPacket
 from xsfs.protocol import paths, perms
-from xsfs.protocol.packet import Op
+from xsfs.protocol.packet import PAYLOAD_MAX, Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -82,11 +83,17 @@ def _part(payload: bytes) -> Part:
     return Part(generation, [name for name in rest.split(b"\0") if name], len(rest), last)
 
 
+def _fitting(payload: bytes) -> bytes:
+    if len(payload) > PAYLOAD_MAX:
+        raise InvalidPayload(f"payload of {len(payload)} bytes, the limit is {PAYLOAD_MAX}")
+    return payload
+
+
 def _fields(*fields: bytes) -> bytes:
     for field in fields:
         if b"\0" in field:
             raise InvalidPayload(f"NUL in {field!r}")
-    return b"\0".join(fields) + b"\0"
+    return _fitting(b"\0".join(fields) + b"\0")
 
 
 def _numbers(*numbers: int) -> bytes:
@@ -95,7 +102,7 @@ def _numbers(*numbers: int) -> bytes:
 
 def raw(op: int, payload: bytes) -> Request[bytes]:
     """Any request at all; the reply's payload as it is."""
-    return Request(op, payload, _same)
+    return Request(op, _fitting(payload), _same)
 
 
 def directory(path: bytes) -> Request[list[bytes]]:
@@ -115,7 +122,7 @@ def read(path: bytes) -> Request[bytes]:
 
 def write(path: bytes, value: bytes) -> Request[None]:
     """Set the value; creates the node, and its parents."""
-    return Request(_WRITE, paths.check(path) + b"\0" + value, _nothing)
+    return Request(_WRITE, _fitting(paths.check(path) + b"\0" + value), _nothing)
 
 
 def mkdir(path: bytes) -> Request[None]:
@@ -176,7 +183,9 @@ def is_domain_introduced(domid: int) -> Request[bool]:
 
 
 def introduce_domain(domid: int, mfn: int, eventchn: int) -> Request[None]:
-    """Let a domain speak to the store by its ring page and event channel."""
+    """Let a domain, not 0, speak to the store by its ring page and event channel."""
+    if not domid:
+        raise InvalidOperation("domain 0 cannot be introduced")
     return Request(Op.INTRODUCE, _numbers(domid, mfn, eventchn), _nothing)
 
 

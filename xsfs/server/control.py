@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from xsfs.server import quota
 from xsfs.server.errors import Refused
-from xsfs.server.payload import leading_number, some
+from xsfs.server.payload import OK, leading_number, some
 from xsfs.server.tree import walk_down
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 def control(store: Store, connection: Connection, view: View, payload: bytes) -> bytes:
     """Carry out a command."""
+    if store.rules.any_control:
+        return OK
     name, *arguments = some(payload, 1)
     if name not in _COMMANDS:
         raise Refused(b"EINVAL")

@@ -8,6 +8,9 @@ import re
 
 from xsfs.server.errors import Refused
 
+# The reply of operations that have nothing else to say.
+OK = b"OK\0"
+
 
 def one(payload: bytes) -> bytes:
     """The only string: exactly one NUL, at the end."""

@@ -30,6 +30,8 @@ class Rules:
     merge_events: bool
     # DIRECTORY_PART, features, quotas, and the depth of a watch.
     extensions: bool
+    # CONTROL says OK to everything.
+    any_control: bool
     # Listings beyond 4096 bytes go out in one packet, but not to domains.
     long_listings: bool
     # A node belongs to the domain that creates it, else to its parent's owner.
@@ -55,6 +57,7 @@ C_XENSTORED = Rules(
     root_first=False,
     merge_events=True,
     extensions=True,
+    any_control=False,
     long_listings=False,
     creator_owns=True,
     release_events=True,
@@ -74,6 +77,7 @@ OXENSTORED = Rules(
     root_first=True,
     merge_events=False,
     extensions=False,
+    any_control=True,
     long_listings=True,
     creator_owns=False,
     release_events=False,

@@ -22,7 +22,7 @@ from xsfs.server.errors import Refused
 from xsfs.server.handlers import TABLE
 from xsfs.server.quota import Quotas
 from xsfs.server.rules import C_XENSTORED, Rules
-from xsfs.server.transactions import Change, Logged, SnapshotTransaction, Transaction
+from xsfs.server.transactions import Change, SnapshotTransaction, Transaction
 from xsfs.server.tree import (
     DOM0_ONLY,
     SPECIAL,
@@ -142,8 +142,12 @@ class Store:
             connection.reply(Op.ERROR, req_id, tx_id, refused.name + b"\0")
             return
         error, reply = self._answer(operation, connection, view, payload)
-        if isinstance(view, SnapshotTransaction):
-            view.log.append(Logged(operation, payload, reply))
+        if (
+            isinstance(view, SnapshotTransaction)
+            and view.number in connection.transactions
+            and not view.remember(operation, payload, reply)
+        ):
+            error, reply = True, self.rules.over_quota + b"\0"
         connection.reply(Op.ERROR if error else op, req_id, tx_id, reply)
         for other, path, token in self._late:
             other.event(path, token)

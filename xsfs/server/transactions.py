@@ -155,6 +155,14 @@ class SnapshotTransaction(Transaction):
         # Nodes that it was asked to read, and found.
         self.read: set[bytes] = set()
 
+    def remember(self, operation: Operation, payload: bytes, reply: bytes) -> bool:
+        """Note what it was given, to be done again if need be; False if that is too much."""
+        if self._limit is not None and len(self.log) >= self._limit:
+            self.failed = True
+            return False
+        self.log.append(Logged(operation, payload, reply))
+        return True
+
     def fire(self, change: Change) -> None:
         """Watches are to be told at the commit, once for each request."""
         self._changes.append(change)

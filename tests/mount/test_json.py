@@ -1,0 +1,350 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import threading
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.mount.outside import Outside
+from tests.mount.shell import run, sh
+from tests.programs import Program
+from tests.xen.wire import Op
+from xsfs import jsontree
+
+if TYPE_CHECKING:
+    from tests.mount.conftest import Here
+    from tests.mount.mounting import Mounted
+    from tests.mount.outside import Tap
+
+
+@pytest.fixture(autouse=True)
+def _refusals_are_logged(tapped: tuple[Mounted, Tap]) -> None:
+    tapped[0].expected = ("patch refused", "the patch is not complete")
+
+
+def fill(here: Here) -> None:
+    here.store.write(here.at(b"state"), b"4")
+    here.store.write(here.at(b"backend/id"), b"0")
+    here.store.write(here.at(b"backend"), b"own")
+
+
+SHOWN = {"backend": {"": "own", "id": "0"}, "state": "4"}
+
+
+# -- reading --------------------------------------------------------------------------------------
+
+
+def test_programs_read_it(here: Here) -> None:
+    fill(here)
+    assert json.loads(sh("cat .json", here.path)) == SHOWN
+    assert sh("jq -r .state .json", here.path) == "4\n"
+    assert sh("jq -cS . < .json", here.path) == sh("jq -cS . .json", here.path)
+    assert json.loads(sh("python3 -c 'print(open(\".json\").read())'", here.path)) == SHOWN
+    with open(here.path / ".json") as file:
+        assert json.load(file) == SHOWN
+    assert (
+        sh("wc -c < .json; dd if=.json bs=7 status=none | wc -c", here.path).split()
+        == [str(os.stat(here.path / ".json").st_size)] * 2
+    )
+    with TemporaryDirectory() as folder:
+        for copy in ("cp .json {}", "cp -a .json {}", "cat .json > {}"):
+            target = f"{folder}/copy"
+            sh(copy.format(target), here.path)
+            assert json.loads(Path(target).read_bytes()) == SHOWN
+            os.unlink(target)
+
+
+def test_once_open_its_size_is_that_of_the_text(here: Here) -> None:
+    fill(here)
+    with open(here.path / ".json", "rb") as file:
+        assert os.fstat(file.fileno()).st_size == len(file.read())
+
+
+def test_what_is_open_stays_as_it_was(here: Here) -> None:
+    fill(here)
+    with open(here.path / ".json", "rb", buffering=0) as file:
+        start = file.read(5)
+        here.store.write(here.at(b"state"), b"5")
+        here.store.rm(here.at(b"backend"))
+        assert json.loads(start + file.read()) == SHOWN
+
+
+def test_it_is_in_every_directory_and_never_listed(here: Here) -> None:
+    fill(here)
+    assert json.loads((here.path / "backend/.json").read_bytes()) == SHOWN["backend"]
+    assert (here.path / "state.d/.json").read_bytes() == b'"4"\n'
+    assert ".json" not in sh("ls -A; ls -A backend; find .", here.path)
+    whole = json.loads((here.mounted.path / ".json").read_bytes())
+    assert whole[here.path.name] == SHOWN
+    # oxenstored keeps these as nodes; they are not, and xenstored would not take them back.
+    assert not any(name.startswith("@") for name in whole)
+
+
+def test_a_node_without_children_is_its_value(here: Here) -> None:
+    sh("mkdir empty", here.path)
+    assert (here.path / "empty/.json").read_bytes() == b'""\n'
+
+
+def test_any_bytes_come_through(here: Here) -> None:
+    value = bytes(range(256))
+    here.store.write(here.at(b"v"), value)
+    text = (here.path / ".json").read_text()
+    assert text.isascii()
+    assert json.loads(text)["v"].encode("utf-8", "surrogateescape") == value
+
+
+def test_a_snapshot_is_of_one_moment(here: Here) -> None:
+    """Another client writes the same number to many nodes, in one transaction each time."""
+    names = [b"n%d" % number for number in range(30)]
+    stop = threading.Event()
+    rival = Outside(here.daemon)
+    for name in names:
+        rival.write(here.at(name), b"0")
+
+    def write() -> None:
+        number = 0
+        while not stop.wait(0.002):
+            number += 1
+            tx_id = int(rival.wire.ask(Op.TRANSACTION_START, b"\0")[:-1])
+            for name in names:
+                rival.wire.ask(Op.WRITE, here.at(name) + b"\0%d" % number, tx_id)
+            rival.wire.ask(Op.TRANSACTION_END, b"T\0", tx_id)
+
+    before = here.mounted.stats().get("unsteady_snapshots", 0)
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        mixed = sum(
+            len(set(json.loads((here.path / ".json").read_bytes()).values())) > 1 for _ in range(60)
+        )
+    finally:
+        stop.set()
+        writer.join()
+        rival.close()
+    assert mixed <= here.mounted.stats().get("unsteady_snapshots", 0) - before
+    if here.daemon.kind == "oxenstored":
+        assert mixed == 0
+
+
+# -- patching -------------------------------------------------------------------------------------
+
+
+def test_a_patch_changes_adds_and_removes(here: Here) -> None:
+    fill(here)
+    here.store.set_perms(here.at(b"state"), b"n0,r5")
+    sh(
+        """echo '{"state": "5", "backend": {"id": null, "new": {"x": "1"}}, "dir": {}}' > .json""",
+        here.path,
+    )
+    assert here.store.tree(here.node) == {
+        b"": b"",
+        b"/state": b"5",
+        b"/backend": b"own",
+        b"/backend/new": b"",
+        b"/backend/new/x": b"1",
+        b"/dir": b"",
+    }
+    assert here.store.perms(here.at(b"state")) == b"n0,r5"
+
+
+def test_a_string_on_a_node_with_children_is_its_own_value(here: Here) -> None:
+    fill(here)
+    sh("""echo '{"backend": "other"}' > .json; echo '"top"' > .json""", here.path)
+    assert here.store.tree(here.node) == {
+        b"": b"top",
+        b"/backend": b"other",
+        b"/backend/id": b"0",
+        b"/state": b"4",
+    }
+
+
+def test_null_removes_the_node_itself(here: Here) -> None:
+    fill(here)
+    sh("echo null > backend/.json; test ! -e backend", here.path)
+    assert here.store.read(here.at(b"backend")) is None
+    done = run("echo null > .json", here.mounted.path)
+    assert "Device or resource busy" in done.stderr
+
+    fill(here)
+    for turn in range(20):
+        sh(
+            f"""
+            stat -c %s state > /dev/null
+            echo '{{"state": "{"x" * turn}", "new": {{"a": "1"}}}}' > .json
+            test $(stat -c %s state) = {turn and turn + 1}
+            ls new > /dev/null
+            echo '{{"new": null}}' > .json
+            test ! -e new
+            """.replace("\n", " && ").strip(" &"),
+            here.path,
+        )
+
+
+PATCH = json.dumps({"a": {f"n{number}": str(number) for number in range(100)}})
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cat > .json",
+        "dd of=.json bs=1 status=none",
+        "dd of=.json bs=10 status=none",
+        "tee .json > /dev/null",
+        "cp /dev/stdin .json",
+        "jq --indent 1 . > .json",
+        'python3 -c \'import json,sys; json.dump(json.load(sys.stdin), open(".json", "w"))\'',
+        "(head -c 50; cat) > .json 2> /dev/null",
+        "cat >> .json",
+        "cat 1<> .json",
+    ],
+)
+def test_any_number_of_writes_is_one_patch(here: Here, command: str) -> None:
+    here.store.watch(here.node)
+    with TemporaryDirectory() as folder:
+        patch = Path(folder) / "patch"
+        patch.write_text(PATCH)
+        sh(f"{command} < {patch}", here.path)
+    assert json.loads((here.path / ".json").read_bytes()) == json.loads(PATCH)
+    assert here.tap.count(Op.WRITE) in (100, 200), "once at the rehearsal"
+    assert here.store.event() == here.at(b"a/n0")
+
+
+def test_nothing_is_done_before_the_flush(here: Here) -> None:
+    fd = os.open(here.path / ".json", os.O_WRONLY)
+    try:
+        os.write(fd, b'{"a": ')
+        os.write(fd, b'"1"}')
+        assert here.store.read(here.at(b"a")) is None
+        os.write(fd, b"\n \n")
+        os.close(os.dup(fd))
+        assert here.store.read(here.at(b"a")) == b"1"
+        # Then the next may follow.
+        os.write(fd, b'{"a": "2"}')
+        os.fsync(fd)
+        assert here.store.read(here.at(b"a")) == b"2"
+    finally:
+        os.close(fd)
+    assert here.store.read(here.at(b"a")) == b"2"
+
+
+def test_a_shell_may_hold_it_open(here: Here) -> None:
+    sh(
+        """exec 3> .json; echo '{"a": "1"}' >&3; cat a; echo '{"a": "2", "b": "3"}' >&3
+           exec 3>&-; cat a b""",
+        here.path,
+    )
+    assert here.store.tree(here.node) == {b"": b"", b"/a": b"2", b"/b": b"3"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["not json", "{not json", '{"a":}', '{"state": 4}', '{"state": ["5"]}', '{"a.b": "1"}', "[]"],
+)
+def test_a_malformed_patch_is_refused_by_the_write(here: Here, text: str) -> None:
+    fill(here)
+    before = here.store.tree(here.node)
+    done = run(f"echo '{text}' > .json", here.path)
+    assert done.returncode == 1
+    assert "Invalid argument" in done.stderr
+    assert here.store.tree(here.node) == before
+    assert here.tap.changes() == []
+
+
+def test_a_patch_cut_short_is_refused_at_close(here: Here) -> None:
+    fill(here)
+    done = run("""printf '{"state": "5", "b"' | cat > .json""", here.path)
+    assert done.returncode == 1
+    assert "Invalid argument" in done.stderr
+    assert here.tap.changes() == []
+    fd = os.open(here.path / ".json", os.O_WRONLY)
+    os.write(fd, b"{")
+    with pytest.raises(OSError, match="Invalid argument") as caught:
+        os.close(fd)
+    assert caught.value.errno == errno.EINVAL
+
+
+def test_two_texts_are_no_patch(here: Here) -> None:
+    assert run("""(echo '{"a": "1"}'; echo '{"b": "1"}') > .json""", here.path).returncode == 1
+    assert here.store.tree(here.node) == {b"": b""}
+
+
+def test_a_value_too_long_for_the_store_changes_nothing(here: Here) -> None:
+    fill(here)
+    # oxenstored takes 2048 bytes, the protocol 4096 with the path; the rest was fine.
+    for length, refused in ((3000, here.daemon.kind == "oxenstored"), (5000, True)):
+        before = here.store.tree(here.node)
+        patch = json.dumps({"state": "5", "long": "x" * length, "z": "1"})
+        done = run(f"echo '{patch}' > .json", here.path)
+        if refused:
+            assert "File too large" in done.stderr
+            assert here.store.tree(here.node) == before
+    log = here.mounted.log()
+    assert "patch refused: the value of " in log
+
+
+def test_watchers_hear_a_patch_once(here: Here) -> None:
+    sh("mkdir backend; echo 0 > backend/id; echo 4 > state", here.path)
+    command = ["inotifywait", "-m", "--format", "%e %f", "-e", "create,delete,modify", "."]
+    with Program(["env", "-C", str(here.path), *command]) as watcher:
+        while b"Watches established" not in watcher.read_line():
+            pass
+        sh("""echo '{"state": "5", "backend": null, "new": "x"}' > .json""", here.path)
+        sh("touch end", here.path)
+        heard = []
+        while (line := watcher.read_line()) != b"CREATE end":
+            heard.append(line)
+    # Truncating and writing .json itself are modifications as of any file.
+    assert sorted(line for line in heard if line != b"MODIFY .json") == [
+        b"CREATE new",
+        b"DELETE,ISDIR backend",
+        b"MODIFY new",
+        b"MODIFY state",
+    ]
+
+
+# -- there and back -------------------------------------------------------------------------------
+
+names = st.from_regex(rb"[A-Za-z0-9\-_@]{1,4}", fullmatch=True)
+trees = st.dictionaries(
+    st.lists(names, min_size=1, max_size=4).map(b"/".join), st.binary(max_size=9), max_size=12
+)
+
+
+def with_parents(leaves: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    values = {b"": b""}
+    for path in leaves:
+        parts = path.split(b"/")
+        for depth in range(1, len(parts) + 1):
+            values[b"/" + b"/".join(parts[:depth])] = b""
+    return values | {b"/" + path: value for path, value in leaves.items()}
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(trees)
+def test_any_tree_survives_the_way_through_a_backup(here: Here, leaves: dict[bytes, bytes]) -> None:
+    values = with_parents(leaves)
+    # A directory of its own for each example.
+    original, restored = (f"{name}{len(list(here.path.iterdir()))}" for name in ("from", "to"))
+    sh(f"mkdir {original} {restored}", here.path)
+    for path, value in values.items():
+        here.store.write(here.at(original.encode()) + path, value)
+    with TemporaryDirectory() as folder:
+        backup = f"{folder}/backup.json"
+        sh(f"cp {original}/.json {backup}; cp {backup} {restored}/.json", here.path)
+        assert jsontree.loads(Path(backup).read_bytes(), b"/x") == {
+            b"/x" + path: value for path, value in values.items()
+        }
+    assert here.store.tree(here.at(restored.encode())) == values
+    assert sh(f"diff <(jq -S . {original}/.json) <(jq -S . {restored}/.json)", here.path) == ""

@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""The distributions that pip takes, and `make install`: built, installed, mounted, removed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.mount.installed import Machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def check(*command: str | Path) -> str:
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def files(folder: Path) -> set[str]:
+    """What lies below a prefix, but for Python's own."""
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if not path.is_dir() and "lib/xsfs" not in str(path)
+    }
+
+
+BESIDE = {
+    "share/man/man8/xsfs.8",
+    "share/bash-completion/completions/xsfs",
+    *(f"lib/systemd/system/{path.name}" for path in (ROOT / "systemd").iterdir()),
+}
+
+
+def test_the_wheel_in_a_fresh_environment(fuse: None, tmp_path: Path) -> None:
+    # The wheel is built from the source distribution, so that has all that it takes.
+    check(sys.executable, "-m", "build", "-q", "--no-isolation", "-o", tmp_path / "dist", ROOT)
+    (sdist,) = (tmp_path / "dist").glob("*.tar.gz")
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    assert sdist.name.startswith("xsfs-")
+    fresh = tmp_path / "fresh"
+    venv.create(fresh, with_pip=True)
+    check(fresh / "bin/pip", "install", "-q", "--disable-pip-version-check", wheel)
+    assert files(fresh) > BESIDE
+    check(fresh / "bin/python", "-W", "error", "-c", "import xsfs; xsfs.Client; xsfs.xs")
+    mountpoint = tmp_path / "m"
+    mountpoint.mkdir()
+    check(fresh / "bin/xsfs", "embedded", mountpoint)
+    try:
+        assert (mountpoint / "local/domain/1/name").read_text() == "web\n"
+    finally:
+        check("umount", mountpoint)
+
+
+@pytest.fixture(scope="module")
+def prefix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where `make install` has been; it is undone at the end."""
+    path = tmp_path_factory.mktemp("prefix")
+    check("make", "install", f"PREFIX={path}", f"PYTHON={sys.executable}")
+    yield path
+    check("make", "uninstall", f"PREFIX={path}")
+    assert files(path) == set()
+    assert not (path / "lib/xsfs").exists()
+
+
+def test_make_install_where_mount_finds_it(fuse: None, prefix: Path) -> None:
+    assert files(prefix) == {"bin/xsfs", *BESIDE}
+    with Machine(prefix / "bin/xsfs") as machine:
+        machine.check("mount", "-t", "fuse", "xsfs#embedded", machine.mountpoint)
+        assert machine.mounts("SOURCE,FSTYPE") == [["xsfs#embedded", "fuse.xsfs"]]
+        assert machine.check("cat", machine.mountpoint / "local/domain/1/name") == "web\n"
+        machine.settle()

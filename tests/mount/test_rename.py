@@ -1,0 +1,168 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Renaming files and whole subtrees, with values and permissions, in one transaction."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.mount.shell import run, sh
+from tests.xen.wire import Op
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.mount.conftest import Here
+
+_libc = ctypes.CDLL(None, use_errno=True)
+# linux/fs.h and linux/fcntl.h
+NOREPLACE, EXCHANGE, WHITEOUT = 1, 2, 4
+_AT_FDCWD = -100
+
+
+def renameat2(old: Path, new: Path, flags: int) -> int:
+    """The errno of renameat2(2), or 0."""
+    done = _libc.renameat2(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), flags)
+    return ctypes.get_errno() if done else 0
+
+
+def test_a_file_is_renamed_with_value_and_permissions(here: Here) -> None:
+    here.store.write(here.at(b"f"), b"value\0\xff")
+    here.store.set_perms(here.at(b"f"), b"n0,r3,b5")
+    before = (here.path / "f").stat().st_ino
+    os.rename(here.path / "f", here.path / "g")
+    assert here.store.tree(here.node) == {b"": b"", b"/g": b"value\0\xff"}
+    assert here.store.perms(here.at(b"g")) == b"n0,r3,b5"
+    assert (here.path / "g").stat().st_ino == before
+    assert not (here.path / "f").exists()
+
+
+def test_a_subtree_is_renamed_with_values_and_permissions(here: Here) -> None:
+    values = {b"": b"top", b"/a": b"1", b"/a/b": b"", b"/a/b/c": b"3", b"/empty": b""}
+    for number, (path, value) in enumerate(values.items()):
+        here.store.write(here.at(b"d") + path, value)
+        here.store.set_perms(here.at(b"d") + path, b"n0,r%d" % number)
+    sh("mkdir to; find d > /dev/null; mv d to/e; cat to/e/a/b/c", here.path)
+    assert here.tap.count(Op.TRANSACTION_END) == 2, "mkdir's and mv's"
+    assert here.store.tree(here.at(b"to/e")) == values
+    for number, path in enumerate(values):
+        assert here.store.perms(here.at(b"to/e") + path) == b"n0,r%d" % number
+    assert here.store.read(here.at(b"d")) is None
+    assert sh("find to | sort", here.path).split() == [
+        "to",
+        "to/e",
+        "to/e/.value",
+        "to/e/a",
+        "to/e/a/.value",
+        "to/e/a/b",
+        "to/e/a/b/c",
+        "to/e/empty",
+    ]
+
+
+def test_a_rename_replaces_a_file(here: Here) -> None:
+    sh("echo 1 > f; echo 2 > g; mv f g; cat g", here.path)
+    assert here.store.tree(here.node) == {b"": b"", b"/g": b"1"}
+    assert os.listdir(here.path) == ["g"]
+
+
+def test_a_rename_replaces_an_empty_directory_by_a_directory(here: Here) -> None:
+    sh("mkdir d e; echo 1 > d/x; mv -T d e; cat e/x", here.path)
+    assert here.store.tree(here.node) == {b"": b"", b"/e": b"", b"/e/x": b"1"}
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "number"),
+    [
+        ("none", "x", errno.ENOENT),
+        ("f", "none/x", errno.ENOENT),
+        ("f", "f/x", errno.ENOTDIR),
+        ("f", "d", errno.EISDIR),
+        ("e", "f", errno.ENOTDIR),
+        ("e", "d", errno.ENOTEMPTY),
+        ("e", "v", errno.ENOTEMPTY),
+        ("d", "d/x/y", errno.EINVAL),
+        ("d/x", "d", errno.ENOTEMPTY),
+        ("f", "a.b", errno.EINVAL),
+        ("f", "a b", errno.EINVAL),
+        ("f", "d/.value", errno.EPERM),
+        ("v/.value", "x", errno.EPERM),
+        ("f.d", "x", errno.EPERM),
+        ("f", "x" * 256, errno.ENAMETOOLONG),
+    ],
+)
+def test_what_rename_refuses_leaves_everything_as_it_was(
+    here: Here, source: str, target: str, number: int
+) -> None:
+    sh("mkdir d d/x e v; echo own > v/.value; echo 1 > f", here.path)
+    before = here.store.tree(here.node)
+    assert renameat2(here.path / source, here.path / target, 0) == number
+    assert here.store.tree(here.node) == before
+
+
+def test_rename_noreplace(here: Here) -> None:
+    sh("echo 1 > f; echo 2 > g; mkdir d", here.path)
+    for target in ("g", "d"):
+        assert renameat2(here.path / "f", here.path / target, NOREPLACE) == errno.EEXIST
+    assert renameat2(here.path / "f", here.path / "h", NOREPLACE) == 0
+    assert here.store.read(here.at(b"h")) == b"1"
+
+
+@pytest.mark.parametrize("flags", [EXCHANGE, WHITEOUT])
+def test_other_kinds_of_rename_are_refused(here: Here, flags: int) -> None:
+    sh("echo 1 > f; echo 2 > g", here.path)
+    assert renameat2(here.path / "f", here.path / "g", flags) == errno.EINVAL
+
+
+def test_rename_to_itself_does_nothing(here: Here) -> None:
+    sh("echo 1 > f", here.path)
+    here.tap.start()
+    os.rename(here.path / "f", here.path / "f")
+    os.rename(here.path / "f", here.mounted.path / here.path.name / "f")
+    assert here.tap.changes() == []
+
+
+def test_an_open_file_follows_its_node(here: Here) -> None:
+    with open(here.path / "f", "wb", buffering=0) as file:
+        os.rename(here.path / "f", here.path / "g")
+        file.write(b"1")
+    assert here.store.tree(here.node) == {b"": b"", b"/g": b"1"}
+
+
+def test_a_directory_stays_one_where_it_is_renamed_to(here: Here) -> None:
+    sh("mkdir d; mv d e; test -d e; mkdir e/sub; rmdir e/sub; mv e f; test -d f", here.path)
+    assert here.forgets()
+    assert (here.path / "f").is_dir()
+
+
+def test_a_renamed_file_can_be_made_anew_at_once(here: Here) -> None:
+    for number in range(10):
+        sh(f"echo {number} > f; mv f g; test $(cat g) = {number}; test ! -e f", here.path)
+    assert here.store.tree(here.node) == {b"": b"", b"/g": b"9"}
+
+
+def test_a_rename_into_what_is_still_a_file(here: Here) -> None:
+    sh("echo 1 > f; echo 2 > g; mv f g.d/child; cat g/child g/.value", here.path)
+    assert here.store.tree(here.node) == {b"": b"", b"/g": b"2", b"/g/child": b"1"}
+
+
+def test_nothing_moves_when_something_is_too_long_for_its_new_place(here: Here) -> None:
+    limit = {"xenstored": 2048, "oxenstored": 1024}[here.daemon.kind]
+    deep = ("x" * 200 + "/") * (limit // 250)
+    # The node itself would fit there, its child not.
+    name = "y" * (limit - len("leaf") - len(here.at(deep.encode())))
+    sh(f"mkdir -p {deep}", here.path)
+    here.store.write(here.at(b"s/leaf"), b"v")
+    assert "File name too long" in run(f"mv s {deep}{name}", here.path).stderr
+    assert here.store.tree(here.at(b"s")) == {b"": b"", b"/leaf": b"v"}
+    assert here.store.names(here.at(deep.rstrip("/").encode())) == set()
+    if here.daemon.kind == "xenstored":
+        longest = b"v" * (4096 - len(here.at(b"f")) - 1)
+        here.store.write(here.at(b"f"), longest)
+        assert "File too large" in run(f"mv f {deep}g", here.path).stderr
+        assert here.store.read(here.at(b"f")) == longest

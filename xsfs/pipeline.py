@@ -1,0 +1,458 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""The plumbing of the trio client: one connection, many requests in flight, reconnects.
+
+For one trio loop; not thread-safe. `Pipeline.run` is the only reader of the connection, but
+for calls that wait on the spot: events are delivered synchronously, in the order of the
+stream, so that whoever compares an event with a reply sees them as the store sent them.
+Cancellation is safe at any point: the stream goes on, and what a cancelled call would have
+left behind (a transaction, a watch) is undone when its reply comes.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import select
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+
+import trio
+
+from xsfs import errors
+from xsfs.connection import Outbox, XenBusConnection, find
+from xsfs.errors import StoreError, Timeout, UnexpectedPacket
+from xsfs.protocol import requests
+from xsfs.protocol.connection import Conversation, Event, Reply
+from xsfs.protocol.packet import Op
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from xsfs.connection import Stream
+    from xsfs.protocol.procedures import Procedure
+    from xsfs.protocol.requests import Request
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+# How much is read, and so parsed, between two turns of the loop, in bytes.
+_CHUNK = 1 << 16
+
+# How many requests of one batch are in flight at most: another task's request waits behind
+# no more than these. oxenstored stops reading at 1024 unread replies.
+_WINDOW = 1000
+
+# How many packets go into one write: the store works on them while the next are made.
+_PACKETS_A_WRITE = 250
+
+# Requests that may be repeated when their reply was lost with the connection.
+_REPEATABLE = frozenset(
+    {
+        Op.DIRECTORY,
+        Op.DIRECTORY_PART,
+        Op.READ,
+        Op.GET_PERMS,
+        Op.GET_DOMAIN_PATH,
+        Op.IS_DOMAIN_INTRODUCED,
+        Op.GET_FEATURE,
+        Op.GET_QUOTA,
+    }
+)
+
+# Requests that leave something behind when nobody takes their reply.
+_TO_BE_UNDONE = frozenset({Op.TRANSACTION_START, Op.WATCH})
+
+# How long to wait before the next attempt to reach the store, in seconds: first, last.
+_RETRY_S = (0.02, 1.0)
+
+# Calls of so many requests wait for their replies on the spot, for so long; if the store took
+# longer, so many calls after it do not.
+_FEW = 64
+_LINGER_MS = 1
+_BUSY_CALLS = 16
+
+# A transaction's id here is the store's (32 bits, xs_wire.h) and, above it, the connection's
+# number: on the next connection the store gives the same ids again. An id without that
+# number is sent as it is.
+_TX_ID_BITS = 32
+
+
+class Subscription(Protocol):
+    """A watch, as far as the pipeline is concerned."""
+
+    path: bytes
+    token: bytes
+    depth: int | None
+    # Whether it has fired since it was set.
+    fired: bool
+
+    def take(self, event: Event) -> None:
+        """Deliver an event."""
+
+
+class _Batch:
+    """Requests sent together, and the task that waits for all their results."""
+
+    __slots__ = ("done", "is_abandoned", "is_lost", "left", "results", "undoings")
+
+    def __init__(self, size: int) -> None:
+        self.results: list[object] = [None] * size
+        self.left = size
+        # The connection went before all were answered.
+        self.is_lost = False
+        # The task gave up waiting; what is to be done about replies that came before.
+        self.is_abandoned = False
+        self.undoings: list[Callable[[], None]] = []
+        self.done: trio.Event | None = None
+
+    def settle(self, index: int, result: object) -> None:
+        """One result has come."""
+        self.results[index] = result
+        self.left -= 1
+        if not self.left and self.done is not None:
+            self.done.set()
+
+    def lose(self) -> None:
+        """No more results will come."""
+        self.is_lost = True
+        if self.done is not None:
+            self.done.set()
+
+    async def wait(self) -> list[object]:
+        """All results.
+
+        Raises:
+            ConnectionError: not all came.
+        """
+        if self.left and not self.is_lost:
+            self.done = trio.Event()
+            try:
+                await self.done.wait()
+            except BaseException:
+                # All may have come since we were cancelled.
+                self.is_abandoned = True
+                for undo in self.undoings:
+                    undo()
+                raise
+        if self.is_lost:
+            raise errors.ConnectionError(errno.ECONNRESET, "the connection to the store was lost")
+        return self.results
+
+
+class _Link:
+    """One life of the connection."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.fd = stream.fileno()
+        self.conversation: Conversation[tuple[_Batch, int]] = Conversation()
+        self.outbox = Outbox(stream)
+        self.more_to_send = trio.Event()
+        # Why the task that receives shall end, when another one found out.
+        self.failure: Exception | None = None
+        self._poll = select.poll()
+        self._poll.register(self.fd, select.POLLIN)
+
+    def is_readable_within(self, timeout_ms: int) -> bool:
+        """Whether something comes; blocks."""
+        return bool(self._poll.poll(timeout_ms))
+
+    def send(self, packets: list[bytes]) -> None:
+        """Send what the stream takes now, and leave the rest to `send_rest`."""
+        if self.outbox:
+            self.outbox.append(packets)
+        else:
+            self._flush(packets)
+            if self.outbox:
+                self.more_to_send.set()
+
+    async def send_rest(self) -> None:
+        """Send what `send` leaves, for ever."""
+        while True:
+            while self.outbox:
+                await trio.lowlevel.wait_writable(self.fd)
+                self._flush([])
+            self.more_to_send = trio.Event()
+            await self.more_to_send.wait()
+
+    def _flush(self, packets: list[bytes]) -> None:
+        try:
+            self.outbox.put(packets)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.ECONNRESET):
+                raise
+            # The reader sees the end of the connection, after what was still to be read.
+            self.outbox.clear()
+
+    def fail(self, error: Exception) -> None:
+        """Have the task that receives end the connection."""
+        self.failure = error
+        trio.lowlevel.notify_closing(self.fd)
+
+    def close(self) -> None:
+        """Give the descriptor back, and let nobody wait for replies any more."""
+        for batch, _ in self.conversation.abandon():
+            batch.lose()
+        trio.lowlevel.notify_closing(self.fd)
+        self.stream.close()
+
+
+class Pipeline:
+    """A connection to a XenStore that is made anew when it is lost.
+
+    Args:
+        path: a unix socket, or a character device that speaks the wire protocol; looked for
+            (see `xsfs.connection.find`) when absent.
+        timeout_s: how long any call waits, in seconds; also for a lost store to come back.
+
+    Raises:
+        NoStore: there is no path, and no store is found.
+    """
+
+    def __init__(self, path: str | None = None, *, timeout_s: float = 10.0) -> None:
+        self._way = find(path)
+        self.path = self._way.path
+        self.timeout_s = timeout_s
+        # Ordinals on this connection: the request sent last, the request answered last.
+        self.sent = 0
+        self.answered = 0
+        # How many connections there have been. A transaction belongs to one of them.
+        self.epoch = 0
+        # The connection is lost, and with it all transactions; the next is yet to be made.
+        self.on_loss: Callable[[], None] = lambda: None
+        self.on_reconnect: Callable[[], None] = lambda: None
+        self._subscriptions: dict[bytes, Subscription] = {}
+        self._link: _Link | None = None
+        self._connected = trio.Event()
+        # How many calls are not to linger, as the store takes its time.
+        self._busy = 0
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.path!r})"
+
+    # -- the connection -----------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Connect, tell that it is done, and serve for ever; a lost connection is made anew.
+
+        Raises:
+            ConnectionError: the first attempt to connect failed.
+        """
+        stream = await self._open()
+        while True:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._serve, stream, nursery.cancel_scope)
+                await self._connected.wait()
+                task_status.started()
+                task_status = trio.TASK_STATUS_IGNORED
+            stream = await self._reopen()
+
+    async def _open(self) -> Stream:
+        if isinstance(self._way, XenBusConnection):
+            # The open of /dev/xen/xenbus may take its time.
+            return await trio.to_thread.run_sync(self._way.open, self.timeout_s)
+        return self._way.open(0)
+
+    async def _reopen(self) -> Stream:
+        delay_s, longest_s = _RETRY_S
+        while True:
+            try:
+                return await self._open()
+            except errors.ConnectionError as error:
+                log.debug("%s: %s", self.path, error)
+            await trio.sleep(delay_s)
+            delay_s = min(delay_s * 2, longest_s)
+
+    async def _serve(self, stream: Stream, scope: trio.CancelScope) -> None:
+        """One life of the connection, until it is lost."""
+        link = self._link = _Link(stream)
+        self.sent = self.answered = 0
+        reason: object = "closed by the store"
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(link.send_rest)
+                nursery.start_soon(self._greet)
+                await self._receive(link)
+                nursery.cancel_scope.cancel()
+        except* trio.ClosedResourceError:
+            reason = link.failure
+        except* OSError as group:
+            reason = group.exceptions[0]
+        finally:
+            self._link = None
+            if self._connected.is_set():
+                self._connected = trio.Event()
+            link.close()
+        log.warning("%s: connection lost (%s)", self.path, reason)
+        self.on_loss()
+        scope.cancel()
+
+    async def _greet(self) -> None:
+        """Set all watches again, then let waiting calls go on."""
+        watches = self._subscriptions.values()
+        for watch in watches:
+            watch.fired = False
+        await self._send([requests.watch(w.path, w.token, w.depth) for w in watches], 0).wait()
+        self.epoch += 1
+        self._connected.set()
+        if self.epoch > 1:
+            log.warning("%s: connected again", self.path)
+            self.on_reconnect()
+
+    async def _receive(self, link: _Link) -> None:
+        """Take all that comes, until the stream ends."""
+        while self._take(link):
+            await trio.lowlevel.wait_readable(link.fd)
+
+    def _take(self, link: _Link) -> bool:
+        """Take what has come, up to _CHUNK bytes; False at the end of the stream."""
+        try:
+            data = link.stream.receive(_CHUNK)
+        except BlockingIOError:
+            return True
+        for item in link.conversation.receive(data):
+            if isinstance(item, Reply):
+                self.answered += 1
+                batch, index = item.tag
+                batch.settle(index, item.result)
+            elif (watch := self._subscriptions.get(item.token)) is not None:
+                watch.take(item)
+            else:
+                # An event that was on its way when its watch was taken back.
+                log.debug("event for no watch: %r", item)
+        return bool(data)
+
+    def _linger(self, link: _Link, sent: _Batch) -> None:
+        """Wait a moment for a few replies without leaving them to the loop.
+
+        The store answers in less time than it takes to have the loop wait for it. When it
+        does not, the next calls do not linger.
+        """
+        if self._busy:
+            self._busy -= 1
+            return
+        try:
+            while sent.left:
+                if not link.is_readable_within(_LINGER_MS):
+                    self._busy = _BUSY_CALLS
+                    return
+                if not self._take(link):
+                    return
+        except (OSError, UnexpectedPacket) as error:
+            link.fail(error)
+
+    # -- requests -----------------------------------------------------------------------------
+
+    async def batch(self, batch: Sequence[Request[object]], tx_id: int = 0) -> list[object]:
+        """Send many requests in one go; their results in order, `StoreError`s as values.
+
+        Raises:
+            Timeout: not all were answered within `timeout_s`, or the store stayed away.
+            ConnectionError: the connection was lost, and a request is not one to repeat; or
+                the transaction is one of an earlier connection.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        sent = None
+        if self._link is not None and self._connected.is_set() and len(batch) <= _FEW:
+            sent = self._send(batch, tx_id)
+            self._linger(self._link, sent)
+            if not sent.left:
+                return sent.results
+        try:
+            with trio.fail_after(self.timeout_s):
+                return await self._complete(batch, tx_id, sent)
+        except trio.TooSlowError:
+            raise Timeout(f"no answer from {self.path} in {self.timeout_s:g} s") from None
+
+    async def _complete(
+        self, batch: Sequence[Request[object]], tx_id: int, sent: _Batch | None
+    ) -> list[object]:
+        """Send what was not sent, window by window, and have all results."""
+        repeatable = not tx_id and all(request.op in _REPEATABLE for request in batch)
+        results: list[object] = []
+        while len(results) < len(batch):
+            if sent is None:
+                await self._connected.wait()
+                start = len(results)
+                sent = self._send(batch[start : start + _WINDOW], tx_id)
+            try:
+                results += await sent.wait()
+            except errors.ConnectionError:
+                if not repeatable:
+                    raise
+            sent = None
+        return results
+
+    def _send(self, window: Sequence[Request[object]], tx_id: int) -> _Batch:
+        link = self._link
+        if link is None or tx_id >> _TX_ID_BITS not in (0, self.epoch):
+            raise errors.ConnectionError(
+                errno.ECONNRESET, "the transaction was lost with its connection"
+            )
+        tx_id &= (1 << _TX_ID_BITS) - 1
+        sent = _Batch(len(window))
+        send = link.conversation.send
+        packets = []
+        for index, request in enumerate(window):
+            if request.op in _TO_BE_UNDONE:
+                request = self._undone_if_abandoned(request, sent)
+            packets.append(send(request, tx_id, (sent, index)))
+            if len(packets) == _PACKETS_A_WRITE:
+                link.send(packets)
+                packets = []
+        if packets:
+            link.send(packets)
+        self.sent += len(window)
+        return sent
+
+    def _undone_if_abandoned(self, request: Request[object], sent: _Batch) -> Request[object]:
+        """The same request, with that undone which it brings about when nobody waits for it."""
+
+        def decode(payload: bytes) -> object:
+            result = request.decode(payload)
+            if request.op == Op.TRANSACTION_START:
+                result = self.epoch << _TX_ID_BITS | cast("int", result)
+                undo = partial(self._tell, requests.transaction_end(False), result)
+            else:
+                path, token, *_ = request.payload.split(b"\0")
+                undo = partial(self._tell, requests.unwatch(path, token))
+            if sent.is_abandoned:
+                undo()
+            else:
+                sent.undoings.append(undo)
+            return result
+
+        return request._replace(decode=decode)
+
+    def _tell(self, request: Request[object], tx_id: int = 0) -> None:
+        """Send a request whose reply nobody awaits; nothing when there is no connection."""
+        if self._link is not None and tx_id >> _TX_ID_BITS in (0, self.epoch):
+            self._send([request], tx_id)
+
+    async def call(self, request: Request[T], tx_id: int = 0) -> T:
+        """Send one request and have its result.
+
+        Raises:
+            StoreError: the store refused it.
+            Timeout, ConnectionError: as in `batch`.
+        """
+        (result,) = await self.batch([request], tx_id)
+        if isinstance(result, StoreError):
+            raise result
+        return cast("T", result)
+
+    async def perform(self, procedure: Procedure[T], tx_id: int = 0) -> T:
+        """Run a procedure of several requests.
+
+        Raises:
+            StoreError: as the procedure says.
+            Timeout, ConnectionError: as in `batch`.
+        """
+        try:
+            wanted = next(procedure)
+            while True:
+                wanted = procedure.send(await self.batch(wanted, tx_id))
+        except StopIteration as stop:
+            return cast("T", stop.value)
