@@ -22,7 +22,7 @@ FILES := share/man/man8/xsfs.8 share/bash-completion/completions/xsfs \
 DEBIAN_PACKAGES := fuse3 libfuse3-dev pkg-config gcc libc6-dev python3-dev python3-venv \
 	inotify-tools jq tree man-db systemd openssh-client
 
-.PHONY: help run debian venv xen install uninstall dist lint test clean
+.PHONY: help run debian venv xen install uninstall dist lint test bench soak clean
 
 help:
 	@echo 'make run    install what is missing, mount the XenStore at $(MOUNTPOINT), show it'
@@ -31,6 +31,7 @@ help:
 	@echo 'make lint   style and types'
 	@echo 'make venv   a Python environment with xsfs in .venv'
 	@echo 'make xen    the real daemons for tests and trials, below build/xen'
+	@echo 'make bench  figures; make soak: long runs'
 	@echo 'make clean  remove .venv and build'
 
 run: venv
@@ -95,6 +96,16 @@ lint: venv
 test: venv
 	-@$(BIN)/python -m tests.xen.packages
 	$(BIN)/python -m pytest $(ARGS)
+
+# Figures, each beside something known; on a machine with nothing else to do.
+bench: venv xen
+	$(BIN)/python -m tests.bench
+
+soak: venv xen
+	$(BIN)/python -m tests.soak.events
+	for daemon in xenstored oxenstored; do for cache in strict watch off; do \
+		$(BIN)/python -m tests.mount.coherence $$daemon $$cache 600 || exit 1; \
+	done; done
 
 clean:
 	rm -rf .venv build

@@ -82,8 +82,8 @@ def picture(text: str) -> str:
     width = round(80 * COLUMN + 2 * MARGIN)
     height = TITLE + LINE * len(lines) + MARGIN
     rows = "\n".join(
-        f'<text xml:space="preserve" x="{MARGIN}" y="{TITLE + LINE * (number + 1) - 5}">{spans(line)}</text>'
-        for number, line in enumerate(lines)
+        f'<text xml:space="preserve" x="{MARGIN}" y="{y}">{spans(line)}</text>'
+        for y, line in zip(range(TITLE + LINE - 5, height, LINE), lines, strict=False)
         if line
     )
     dots = "".join(

@@ -64,11 +64,9 @@ class StoreError(OSError, XenStoreError):
     Source: xs_wire.h, `xsd_errors`; oxenstored adds EQUOTA.
     """
 
-    wire_name: ClassVar[bytes] = b""
     _registry: ClassVar[dict[bytes, type[StoreError]]] = {}
 
     def __init_subclass__(cls, name: bytes) -> None:
-        cls.wire_name = name
         StoreError._registry[name] = cls
 
     def __init__(self, name: bytes) -> None:

@@ -36,7 +36,7 @@ _READ_SIZE = 8192
 # How long to look for the reply to a single request before going to sleep for it, in
 # seconds, and how long not to try again when that was in vain. xenstored answers within
 # microseconds, in two writes: who sleeps is woken twice.
-_LOOK_S = 1e-4
+_LOOK_S = 3e-4
 _DO_NOT_LOOK_S = 0.1
 
 # From this many replies on, let them gather for a while (in seconds) instead of being woken

@@ -15,6 +15,7 @@ import errno
 import logging
 import math
 import select
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
@@ -45,6 +46,11 @@ _CHUNK = 1 << 16
 # How many requests of one batch are in flight at most: another task's request waits behind
 # no more than these. oxenstored stops reading at 1024 unread replies.
 _WINDOW = 1000
+
+# While so many replies are to come, let them gather for a moment (in seconds) before they are
+# read: the loop would turn for a few of them each time. A socket holds some 50.
+_BULK = 256
+_GATHER_S = 1e-4
 
 # How many packets go into one write: the store works on them while the next are made.
 _PACKETS_A_WRITE = 250
@@ -367,6 +373,9 @@ class Pipeline:
         """Take all that comes, until the stream ends."""
         while link.failure is None and self._take(link):
             await trio.lowlevel.wait_readable(link.fd)
+            if link.conversation.in_flight >= _BULK:
+                # Not trio.sleep: its clock is epoll's, which counts in milliseconds.
+                time.sleep(_GATHER_S)  # noqa: ASYNC251
 
     def _take(self, link: _Link) -> bool:
         """Take what has come, up to _CHUNK bytes; False at the end of the stream."""

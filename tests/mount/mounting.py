@@ -156,7 +156,7 @@ class Mounted:
                 subprocess.run(["umount", "-l", str(self.path)], check=False)
                 raise
         if check:
-            assert self.process.returncode == 0, self.log()
+            assert self.process.returncode == self.status, self.log()
             bad = [
                 line
                 for line in self.log().splitlines()
@@ -165,5 +165,7 @@ class Mounted:
             ]
             assert not bad, self.log()
 
+    # How it is to end.
+    status = 0
     # Texts of log lines that the test provokes.
     expected: tuple[str, ...] = ()

@@ -173,6 +173,7 @@ class Node:
         "fetched_s",
         "held",
         "hidden_from",
+        "listed",
         "listing",
         "made",
         "mtime_ns",
@@ -213,8 +214,9 @@ class Node:
         self.hidden_from = 0
         self.value: bytes | None = None
         self.perms: bytes | None = None
-        # Kept where listings may come from memory (cache=watch).
+        # Kept where listings may come from memory (cache=watch), with the clock as of asking.
         self.listing: list[bytes] | None = None
+        self.listed = -1
         self.told: Told | None = None
         # Open files whose readers poll for a change.
         self.pollers: set[Poller] | None = None

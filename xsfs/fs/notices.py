@@ -123,6 +123,8 @@ class Courier:
         # How many creations and removals of an entry have not been played yet.
         self._unsettled: Counter[tuple[Node | None, bytes]] = Counter()
         self._room = trio.Event()
+        # The first helper holds the mount.
+        self.attached = trio.Event()
 
     # -- taking ---------------------------------------------------------------------------------
 
@@ -273,7 +275,7 @@ class Courier:
             ours.setblocking(False)
             with ours:
                 with theirs:
-                    process = await trio.to_thread.run_sync(_start, theirs, device)
+                    process = _start(theirs, device)
                 self._helper_pid = process.pid
                 self.counts["helpers"] += 1
                 try:
@@ -306,6 +308,7 @@ class Courier:
         if not await _receive(orders):
             return
         self._orders = orders
+        self.attached.set()
         self._push()
         while answer := await _receive(orders):
             self._answered(self._sent.popleft(), struct.unpack("=i", answer)[0])
@@ -371,6 +374,7 @@ def _key(notice: Notice) -> tuple[Kind, Node | bytes]:
 
 
 def _start(orders: socket.socket, device: int) -> subprocess.Popen[bytes]:
+    # From the main thread: the helper hears when the thread dies that started it.
     command = [sys.executable, "-I", "-S", poker.__file__, str(device)]
     return subprocess.Popen(command, stdin=orders.fileno(), start_new_session=True, cwd="/")
 

@@ -17,7 +17,7 @@ import trio
 
 from xsfs.errors import AccessDenied, NotFound, StoreError, TooBig
 from xsfs.fs import names as filenames
-from xsfs.fs.nodes import Face, Told
+from xsfs.fs.nodes import Told
 from xsfs.protocol import paths, requests
 from xsfs.protocol.packet import Op
 
@@ -297,7 +297,7 @@ class Tree:
             FSError: ESTALE when another node is where this one was: look that up again.
             StoreError: what the store said.
         """
-        if node.listing is not None and node.below <= node.fetched and self.is_fresh(node):
+        if node.listing is not None and node.below <= node.listed and self.is_fresh(node):
             return node.listing
         view, stamp, path = node.view, node.view.clock, node.path
         wanted = [] if self.is_fresh(node) else [path]
@@ -326,7 +326,8 @@ class Tree:
             # Whether `.value` is listed.
             node.value = cast("bytes", value)
         names = self._listed(node, cast("list[bytes]", listing))
-        node.listing = names if self.options.cache == "watch" else None
+        if self.options.cache == "watch":
+            node.listing, node.listed = names, stamp
         return names
 
     async def _read_ahead(self, nodes: Iterable[Node | None]) -> None:
@@ -389,7 +390,3 @@ class Tree:
         if path not in self._warned and len(self._warned) < 1000:
             self._warned.add(path)
             log.warning("%r is left out of listings: its name is too long", path[:300])
-
-    def inode(self, node: Node, face: Face | None = None) -> Inode:
-        """The inode of a node's face; of the one that is listed, when none is named."""
-        return self.table.inode(node, node.shown if face is None else face)
