@@ -110,9 +110,9 @@ def test_a_killed_daemon_leaves_nobody_behind(fuse: None, daemon: Daemon) -> Non
 
 
 def test_a_killed_helper_is_replaced_and_nothing_is_lost(fuse: None, daemon: Daemon) -> None:
+    daemon.tool("xenstore-write", "/d/a", "1")
     with Mounted(daemon.socket) as mounted, Inotify() as inotify:
         mounted.expected = ("helper ended",)
-        daemon.tool("xenstore-write", "/d/a", "1")
         inotify.watch(mounted.path / "d", "d", 0x300)
         first = helper_of(mounted)
         os.kill(first, signal.SIGSTOP)
