@@ -381,7 +381,7 @@ class Follower:
                 return
             state = states[here]
             child = node.children.get(name) if node.children else None
-            if node.names is None:
+            if node.names is None or not node.used:
                 return
             if state is None:
                 own = mark.is_echo(None)
