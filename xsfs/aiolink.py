@@ -119,8 +119,9 @@ class Link:
 
     def fail(self, error: Exception) -> None:
         """Have the task that receives end the connection."""
-        self.failure = error
-        trio.lowlevel.notify_closing(self.fd)
+        if self.failure is None:
+            self.failure = error
+            trio.lowlevel.notify_closing(self.fd)
 
     def close(self) -> None:
         """Give the descriptor back, and let nobody wait for replies any more."""
