@@ -146,6 +146,15 @@ def detach(mountpoint: str) -> None:
         raise OSError(errno.EPERM, done.stderr.strip() or "fusermount3 failed", mountpoint)
 
 
+def detach_all(device: int) -> None:
+    """Unmount the file system of that device number wherever nothing is mounted above it."""
+    for mount in mounted():
+        seen = at(mount.mountpoint)
+        if mount.device == device and seen is not None and seen.device == device:
+            with suppress(OSError):
+                detach(mount.mountpoint)
+
+
 def check_fuse(options: Collection[str]) -> None:
     """See that this user may mount by FUSE at all, where the kernel's own word says too little.
 

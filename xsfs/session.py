@@ -56,6 +56,9 @@ _HINTS = {
     errno.EPERM: "; are you root?",
 }
 
+# How long the mount's readiness waits for that of its events, in seconds.
+_ATTACHING_S = 2.0
+
 # More requests than this at once wait in the kernel. A blocked reader holds one each.
 _MAX_TASKS = 10_000
 
@@ -173,6 +176,8 @@ class Session:
                 raise MountError(f"cannot read the store: {error}") from None
             signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
             device = self._mount()
+            # Where it was moved or bound to, libfuse does not know.
+            stack.callback(mounts.detach_all, device)
             stack.callback(pyfuse3.close, unmount=True)
             self._courier.stale.active = True
             stack.callback(setattr, self._courier.stale, "active", False)
@@ -183,8 +188,15 @@ class Session:
             nursery.start_soon(self._follower.renew_after_bursts)
             nursery.start_soon(self._transactions.abort_idle)
             nursery.start_soon(_end_on_signal, signals)
-            ready()
+            nursery.start_soon(self._announce, ready)
             await pyfuse3.main(max_tasks=_MAX_TASKS)
+
+    async def _announce(self, ready: Callable[[], None]) -> None:
+        """Say that the mount is ready, when its events are."""
+        if self._options.events != "off":
+            with trio.move_on_after(_ATTACHING_S):
+                await self._courier.attached.wait()
+        ready()
 
     def _mount(self) -> int:
         """Mount; the device number of what was mounted."""

@@ -164,7 +164,7 @@ class Mounted:
                 self.process.wait()
                 raise AssertionError(f"xsfs does not end: {stacks}\n{self.log()}") from None
         if check:
-            assert self.process.returncode == 0, self.log()
+            assert self.process.returncode == self.status, self.log()
             bad = [
                 line
                 for line in self.log().splitlines()
@@ -173,5 +173,7 @@ class Mounted:
             ]
             assert not bad, self.log()
 
+    # How it is to end.
+    status = 0
     # Texts of log lines that the test provokes.
     expected: tuple[str, ...] = ()

@@ -123,6 +123,8 @@ class Courier:
         # How many creations and removals of an entry have not been played yet.
         self._unsettled: Counter[tuple[Node | None, bytes]] = Counter()
         self._room = trio.Event()
+        # The first helper holds the mount.
+        self.attached = trio.Event()
 
     # -- taking ---------------------------------------------------------------------------------
 
@@ -232,7 +234,8 @@ class Courier:
         for pokes in (self._waiting, self._sent):
             if pokes:
                 last = pokes[-1]
-                last.done = last.done or trio.Event()
+                if last.done is None:
+                    last.done = trio.Event()
                 await last.done.wait()
                 return
 
@@ -305,6 +308,7 @@ class Courier:
         if not await _receive(orders):
             return
         self._orders = orders
+        self.attached.set()
         self._push()
         while answer := await _receive(orders):
             self._answered(self._sent.popleft(), struct.unpack("=i", answer)[0])

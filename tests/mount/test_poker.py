@@ -1,0 +1,227 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""The helper that raises the events: its life, its death, and mounts of all kinds."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import select
+import signal
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import pytest
+
+import xsfs
+from tests.inotify import MODIFY, Heard, Inotify
+from tests.mount.mounting import Mounted
+from tests.programs import Program
+from xsfs.protocol import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.xen.daemons import Daemon
+
+# An unprivileged user and group of Debian's.
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder to mount in."""
+    with TemporaryDirectory(prefix="xsfs-") as folder:
+        yield Path(folder)
+
+
+def helper_of(mounted: Mounted) -> int:
+    """The helper's process id."""
+    assert mounted.process is not None
+    children = Path(f"/proc/{mounted.process.pid}/task").glob("*/children")
+    (helper,) = itertools.chain.from_iterable(file.read_text().split() for file in children)
+    return int(helper)
+
+
+def hears(daemon: Daemon, top: Path, node: str = "/life") -> None:
+    """A change made outside is heard through `top`."""
+    daemon.tool("xenstore-write", f"{node}/x", "0")
+    with Inotify() as inotify:
+        inotify.watch(top / node[1:] / "x", "x", MODIFY)
+        daemon.tool("xenstore-write", f"{node}/x", "1")
+        inotify.until(Heard("x", "MODIFY").__eq__)
+
+
+@contextmanager
+def storm(daemon: Daemon, nodes: int = 200) -> Iterator[None]:
+    """Somebody writes as fast as the store takes it, at a pace that it survives."""
+    over = threading.Event()
+
+    def write() -> None:
+        with xsfs.Client(unix_socket_path=str(daemon.socket)) as client:
+            while not over.is_set():
+                client.batch([requests.write(b"/storm/n%d" % at, b"1") for at in range(nodes)])
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+@contextmanager
+def watched_storm(daemon: Daemon, top: Path) -> Iterator[None]:
+    """A storm, and somebody who hears it."""
+    daemon.tool("xenstore-write", "/storm/n0", "0")
+    with Inotify() as inotify, storm(daemon):
+        inotify.watch(top / "storm", "storm", MODIFY)
+        inotify.until(lambda heard: heard.what == "MODIFY")
+        yield
+
+
+def test_a_killed_daemon_leaves_nobody_behind(fuse: None, daemon: Daemon) -> None:
+    with Mounted(daemon.socket) as mounted, watched_storm(daemon, mounted.path):
+        assert mounted.process is not None
+        mounted.status = -signal.SIGKILL
+        helper = os.pidfd_open(helper_of(mounted))
+        mounted.process.kill()
+        mounted.process.wait(5)
+        # It ends, so it was in no wait that nothing ends.
+        ended, _, _ = select.select([helper], [], [], 5.0)
+        os.close(helper)
+        assert ended
+        with pytest.raises(OSError, match="not connected") as caught:
+            os.listdir(mounted.path)
+        assert caught.value.errno == errno.ENOTCONN
+        subprocess.run(["umount", "-l", mounted.path], check=True)
+
+
+def test_a_killed_helper_is_replaced_and_nothing_is_lost(fuse: None, daemon: Daemon) -> None:
+    with Mounted(daemon.socket) as mounted, Inotify() as inotify:
+        mounted.expected = ("helper ended",)
+        daemon.tool("xenstore-write", "/d/a", "1")
+        inotify.watch(mounted.path / "d", "d", 0x300)
+        first = helper_of(mounted)
+        os.kill(first, signal.SIGSTOP)
+        daemon.tool("xenstore-write", "/d/b", "1")
+        daemon.tool("xenstore-rm", "/d/a")
+        os.kill(first, signal.SIGKILL)
+        daemon.tool("xenstore-write", "/d/c", "1")
+        heard = inotify.until(Heard("d", "CREATE", "c").__eq__)
+        assert heard == [Heard("d", "CREATE", "b"), Heard("d", "DELETE", "a")]
+        assert helper_of(mounted) != first
+
+
+@pytest.mark.parametrize("options", ["", "ro"])
+def test_umount_in_a_storm_is_quick_and_never_busy(
+    fuse: None, daemon: Daemon, options: str
+) -> None:
+    with Mounted(daemon.socket, options) as mounted:
+        assert mounted.process is not None
+        with watched_storm(daemon, mounted.path):
+            start_s = time.monotonic()
+            subprocess.run(["umount", mounted.path], check=True, timeout=10)
+            assert mounted.wait() == 0
+            assert time.monotonic() - start_s < 2
+
+
+def test_a_read_only_mount_is_heard(fuse: None, daemon: Daemon) -> None:
+    with Mounted(daemon.socket, "ro") as mounted:
+        hears(daemon, mounted.path)
+        with pytest.raises(OSError, match="Read-only"):
+            (mounted.path / "life" / "x").write_text("2")
+
+
+def test_a_bind_mount_is_heard_and_keeps_it_alive(fuse: None, daemon: Daemon, folder: Path) -> None:
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    with Mounted(daemon.socket) as mounted:
+        subprocess.run(["mount", "--bind", mounted.path, elsewhere], check=True)
+        try:
+            hears(daemon, elsewhere)
+            subprocess.run(["umount", mounted.path], check=True)
+            hears(daemon, elsewhere, "/later")
+        finally:
+            subprocess.run(["umount", elsewhere], check=True)
+        assert mounted.wait() == 0
+
+
+def test_a_renamed_mountpoint_is_heard_also_by_a_new_helper(
+    fuse: None, daemon: Daemon, folder: Path
+) -> None:
+    (folder / "old" / "m").mkdir(parents=True)
+    with Mounted(daemon.socket, mountpoint=folder / "old" / "m") as mounted:
+        mounted.expected = ("helper ended",)
+        (folder / "old").rename(folder / "new")
+        mounted.path = folder / "new" / "m"
+        hears(daemon, mounted.path)
+        os.kill(helper_of(mounted), signal.SIGKILL)
+        hears(daemon, mounted.path)
+
+
+def test_what_is_mounted_above_is_not_touched(fuse: None, daemon: Daemon) -> None:
+    daemon.tool("xenstore-write", "/d/x", "1")
+    with Mounted(daemon.socket) as mounted, Inotify() as inotify:
+        inotify.watch(mounted.path / "d", "d", MODIFY)
+        subprocess.run(["mount", "-t", "tmpfs", "above", mounted.path], check=True)
+        try:
+            daemon.tool("xenstore-write", "/d/x", "2")
+            inotify.until(Heard("d", "MODIFY", "x").__eq__)
+            assert os.listdir(mounted.path) == []
+        finally:
+            subprocess.run(["umount", mounted.path], check=True)
+
+
+def test_another_mount_namespace_hears(fuse: None, daemon: Daemon) -> None:
+    daemon.tool("xenstore-write", "/d/x", "1")
+    with Mounted(daemon.socket) as mounted:
+        watcher = ["inotifywait", "-m", "-e", "modify", str(mounted.path / "d")]
+        with Program(["unshare", "-m", *watcher]) as program:
+            while b"Watches established" not in program.read_line():
+                pass
+            daemon.tool("xenstore-write", "/d/x", "2")
+            assert program.read_line().endswith(b"/d/ MODIFY x")
+
+
+class Elsewhere:
+    """A mount of a user's who is not root, in a mount namespace where he may use /dev/fuse."""
+
+    def __init__(self, daemon: Daemon, folder: Path) -> None:
+        device = folder / "fuse"
+        os.mknod(device, 0o20666, os.stat("/dev/fuse").st_rdev)
+        device.chmod(0o666)
+        daemon.rundir.chmod(0o755)
+        daemon.socket.chmod(0o777)
+        enter = f'mount --bind {device} /dev/fuse && exec {" ".join(NOBODY)} "$@"'
+        self.mounted = Mounted(daemon.socket, prefix=("unshare", "-m", "sh", "-c", enter, "sh"))
+        os.chown(self.mounted.path, 65534, 65534)
+
+    def command(self, *argv: str | Path) -> list[str | Path]:
+        """A command to be run there, by that user."""
+        assert self.mounted.process is not None
+        return ["nsenter", "-m", "-t", str(self.mounted.process.pid), *NOBODY, *argv]
+
+
+def test_an_unprivileged_mount_is_heard(fuse: None, daemon: Daemon, folder: Path) -> None:
+    daemon.tool("xenstore-write", "/d/x", "1")
+    there = Elsewhere(daemon, folder)
+    with there.mounted as mounted:
+        top = mounted.path / "d"
+        with Program(there.command("inotifywait", "-m", top)) as program:
+            while b"Watches established" not in program.read_line():
+                pass
+            daemon.tool("xenstore-write", "/d/x", "2")
+            for what in ("OPEN", "MODIFY", "CLOSE_WRITE,CLOSE"):
+                assert program.read_line() == f"{top}/ {what} x".encode()
+            daemon.tool("xenstore-rm", "/d/x")
+            assert program.read_line() == f"{top}/ DELETE x".encode()
+        subprocess.run(there.command("fusermount3", "-u", mounted.path), check=True, timeout=5)
+        assert mounted.wait() == 0
