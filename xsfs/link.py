@@ -36,14 +36,14 @@ _READ_SIZE = 8192
 # How long to look for the reply to a single request before going to sleep for it, in
 # seconds, and how long not to try again when that was in vain. xenstored answers within
 # microseconds, in two writes: who sleeps is woken twice.
-_LOOK_S = 1e-4
+_LOOK_S = 3e-4
 _DO_NOT_LOOK_S = 0.1
 
 # From this many replies on, let them gather for a while (in seconds) instead of being woken
 # for each, and read more at a time. No longer: a socket holds some 50 replies.
 _BULK = 64
 _GATHER_S = 1e-4
-_BULK_READ_SIZE = 1 << 18
+_BULK_READ_SIZE = 1 << 16
 
 # How many packets go into one write: the store works on them while the next are made.
 _PACKETS_A_WRITE = 256

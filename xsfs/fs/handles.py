@@ -149,7 +149,7 @@ class ValueHandle(Handle):
         except AccessDenied:
             if not self._write_only:
                 raise
-        if self._writable and truncate and not self.node.pending:
+        if truncate and not self.node.pending:
             self._keep_cut(b"")
         if self.node.pollers is None:
             self.node.pollers = set()

@@ -11,9 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xsfs import jsontree
-from xsfs.errors import InvalidPayload
 from xsfs.protocol import paths, requests
-from xsfs.protocol.packet import PAYLOAD_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +31,7 @@ def plan(patch: JsonOrNull, top: bytes) -> list[Request[None]]:
         InvalidPath: a path is longer than the protocol allows.
         InvalidPayload: a value does not fit into a packet with its path.
     """
-    return [_fitting(request) for request in _walk(patch, top)]
+    return list(_walk(patch, top))
 
 
 def changed(request: Request[None]) -> bytes:
@@ -74,10 +72,3 @@ def _own_value(path: bytes, own: JsonOrNull) -> bytes:
     if not isinstance(own, str):
         raise ValueError(f"the own value of {path.decode()} is not a string")
     return jsontree.to_bytes(own)
-
-
-def _fitting(request: Request[None]) -> Request[None]:
-    if len(request.payload) > PAYLOAD_MAX:
-        path = changed(request)
-        raise InvalidPayload(f"the value of {path.decode()} is too long for a packet")
-    return request

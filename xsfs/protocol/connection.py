@@ -65,6 +65,11 @@ class Conversation(Generic[Tag]):
         self._next_id = 1
         self._in_flight: dict[int, tuple[Request[object], Tag]] = {}
 
+    @property
+    def in_flight(self) -> int:
+        """How many replies are still to come."""
+        return len(self._in_flight)
+
     def send(self, request: Request[object], tx_id: int, tag: Tag) -> bytes:
         """The bytes to send for `request`, which is in flight from now on.
 
