@@ -149,16 +149,24 @@ class Client(Pipeline):
         Raises:
             Conflict: others interfered `attempts` times.
         """
-        for _ in range(attempts):
-            tx_id = await self.transaction()
-            try:
-                result = await body(tx_id)
-                if await self.commit(tx_id):
-                    return result
-            except BaseException:
-                # Whether it was cancelled or failed, and perhaps ended already.
-                self._tell(requests.transaction_end(False), tx_id)
-                raise
+        with self.in_time():
+            for _ in range(attempts):
+                tx_id = await self.transaction()
+                try:
+                    result = await body(tx_id)
+                except BaseException as error:
+                    self._tell(requests.transaction_end(False), tx_id)
+                    if isinstance(error, errors.ConnectionError) and self.is_lost(tx_id):
+                        # Nothing of it was done, and it may yet be.
+                        continue
+                    raise
+                try:
+                    if await self.commit(tx_id):
+                        return result
+                except BaseException:
+                    # Whether it was cancelled or failed, and perhaps ended already.
+                    self._tell(requests.transaction_end(False), tx_id)
+                    raise
         raise StoreError.of(b"EAGAIN")
 
     async def watch(
@@ -200,6 +208,22 @@ class Client(Pipeline):
             sent = self._send([requests.unwatch(watch.path, watch.token)], 0)
             with trio.move_on_after(self.timeout_s), suppress(errors.ConnectionError):
                 await sent.wait()
+
+    async def renew(self, watch: Watch) -> None:
+        """Set a watch anew; what the store held back for it is lost.
+
+        Raises:
+            Timeout, ConnectionError: it will be set with the next connection.
+        """
+        watch.fired = False
+        _, result = await self.batch(
+            [
+                requests.unwatch(watch.path, watch.token),
+                requests.watch(watch.path, watch.token, watch.depth),
+            ]
+        )
+        if isinstance(result, StoreError):
+            raise result
 
     async def reset_watches(self) -> None:
         """Drop all watches and transactions of the connection."""

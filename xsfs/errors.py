@@ -73,7 +73,8 @@ class StoreError(OSError, XenStoreError):
         number = _NUMBERS.get(name, errno.EIO)
         text = os.strerror(number)
         if errno.errorcode[number] != name.decode("ascii", "replace"):
-            text += f" ({name.decode('ascii', 'backslashreplace')})"
+            # It may be anything, and may end in a log or on a terminal.
+            text += f" ({repr(name)[2:-1]})"
         super().__init__(number, text)
         self.name = name
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import errno
 import logging
-import select
+import math
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
@@ -21,14 +21,16 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 import trio
 
 from xsfs import errors
-from xsfs.connection import Outbox, XenBusConnection, find
-from xsfs.errors import StoreError, Timeout, UnexpectedPacket
+from xsfs.aiolink import Batch, Link
+from xsfs.connection import XenBusConnection, find
+from xsfs.errors import StoreError, Timeout
 from xsfs.protocol import requests
-from xsfs.protocol.connection import Conversation, Event, Reply
+from xsfs.protocol.connection import Event, Reply
 from xsfs.protocol.packet import Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import TracebackType
 
     from xsfs.connection import Stream
     from xsfs.protocol.procedures import Procedure
@@ -64,6 +66,8 @@ _REPEATABLE = frozenset(
         Op.IS_DOMAIN_INTRODUCED,
         Op.GET_FEATURE,
         Op.GET_QUOTA,
+        # What it started is gone with the connection.
+        Op.TRANSACTION_START,
     }
 )
 
@@ -71,7 +75,11 @@ _REPEATABLE = frozenset(
 _TO_BE_UNDONE = frozenset({Op.TRANSACTION_START, Op.WATCH})
 
 # How long to wait before the next attempt to reach the store, in seconds: first, last.
-_RETRY_S = (0.02, 1.0)
+_RETRY_S = (0.02, 0.25)
+
+# How long a call waits for a store that has been away for the whole timeout already, in
+# seconds: it is looked for at once, and for that this is enough.
+_GRACE_S = 0.05
 
 # Calls of so many requests wait for their replies on the spot, for so long; if the store took
 # longer, so many calls after it do not.
@@ -85,6 +93,10 @@ _BUSY_CALLS = 16
 _TX_ID_BITS = 32
 
 
+class Away(Timeout):
+    """The store has been away for longer than the timeout, as the log says already."""
+
+
 class Subscription(Protocol):
     """A watch, as far as the pipeline is concerned."""
 
@@ -96,113 +108,6 @@ class Subscription(Protocol):
 
     def take(self, event: Event) -> None:
         """Deliver an event."""
-
-
-class _Batch:
-    """Requests sent together, and the task that waits for all their results."""
-
-    __slots__ = ("done", "is_abandoned", "is_lost", "left", "results", "undoings")
-
-    def __init__(self, size: int) -> None:
-        self.results: list[object] = [None] * size
-        self.left = size
-        # The connection went before all were answered.
-        self.is_lost = False
-        # The task gave up waiting; what is to be done about replies that came before.
-        self.is_abandoned = False
-        self.undoings: list[Callable[[], None]] = []
-        self.done: trio.Event | None = None
-
-    def settle(self, index: int, result: object) -> None:
-        """One result has come."""
-        self.results[index] = result
-        self.left -= 1
-        if not self.left and self.done is not None:
-            self.done.set()
-
-    def lose(self) -> None:
-        """No more results will come."""
-        self.is_lost = True
-        if self.done is not None:
-            self.done.set()
-
-    async def wait(self) -> list[object]:
-        """All results.
-
-        Raises:
-            ConnectionError: not all came.
-        """
-        if self.left and not self.is_lost:
-            self.done = trio.Event()
-            try:
-                await self.done.wait()
-            except BaseException:
-                # All may have come since we were cancelled.
-                self.is_abandoned = True
-                for undo in self.undoings:
-                    undo()
-                raise
-        if self.is_lost:
-            raise errors.ConnectionError(errno.ECONNRESET, "the connection to the store was lost")
-        return self.results
-
-
-class _Link:
-    """One life of the connection."""
-
-    def __init__(self, stream: Stream) -> None:
-        self.stream = stream
-        self.fd = stream.fileno()
-        self.conversation: Conversation[tuple[_Batch, int]] = Conversation()
-        self.outbox = Outbox(stream)
-        self.more_to_send = trio.Event()
-        # Why the task that receives shall end, when another one found out.
-        self.failure: Exception | None = None
-        self._poll = select.poll()
-        self._poll.register(self.fd, select.POLLIN)
-
-    def is_readable_within(self, timeout_ms: int) -> bool:
-        """Whether something comes; blocks."""
-        return bool(self._poll.poll(timeout_ms))
-
-    def send(self, packets: list[bytes]) -> None:
-        """Send what the stream takes now, and leave the rest to `send_rest`."""
-        if self.outbox:
-            self.outbox.append(packets)
-        else:
-            self._flush(packets)
-            if self.outbox:
-                self.more_to_send.set()
-
-    async def send_rest(self) -> None:
-        """Send what `send` leaves, for ever."""
-        while True:
-            while self.outbox:
-                await trio.lowlevel.wait_writable(self.fd)
-                self._flush([])
-            self.more_to_send = trio.Event()
-            await self.more_to_send.wait()
-
-    def _flush(self, packets: list[bytes]) -> None:
-        try:
-            self.outbox.put(packets)
-        except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.ECONNRESET):
-                raise
-            # The reader sees the end of the connection, after what was still to be read.
-            self.outbox.clear()
-
-    def fail(self, error: Exception) -> None:
-        """Have the task that receives end the connection."""
-        self.failure = error
-        trio.lowlevel.notify_closing(self.fd)
-
-    def close(self) -> None:
-        """Give the descriptor back, and let nobody wait for replies any more."""
-        for batch, _ in self.conversation.abandon():
-            batch.lose()
-        trio.lowlevel.notify_closing(self.fd)
-        self.stream.close()
 
 
 class Pipeline:
@@ -228,10 +133,14 @@ class Pipeline:
         self.epoch = 0
         # The connection is lost, and with it all transactions; the next is yet to be made.
         self.on_loss: Callable[[], None] = lambda: None
+        # Events may have been lost: all may have changed.
         self.on_reconnect: Callable[[], None] = lambda: None
         self._subscriptions: dict[bytes, Subscription] = {}
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._connected = trio.Event()
+        # When the connection was lost, by trio's clock; and that somebody asks for the next.
+        self._lost_s = -math.inf
+        self._wanted = trio.Event()
         # How many calls are not to linger, as the store takes its time.
         self._busy = 0
 
@@ -245,14 +154,31 @@ class Pipeline:
 
         Raises:
             ConnectionError: the first attempt to connect failed.
+            Timeout: the store does not answer.
         """
-        stream = await self._open()
+        stream: Stream | None = await self._open()
+        delay_s, longest_s = _RETRY_S
         while True:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._serve, stream, nursery.cancel_scope)
-                await self._connected.wait()
-                task_status.started()
-                task_status = trio.TASK_STATUS_IGNORED
+            epoch = self.epoch
+            if stream is not None:
+                link = self._link = Link(stream)
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._serve, link, nursery.cancel_scope)
+                    with trio.move_on_after(self.timeout_s) as patience:
+                        await self._connected.wait()
+                        task_status.started()
+                        task_status = trio.TASK_STATUS_IGNORED
+                    if patience.cancelled_caught:
+                        link.fail(Timeout(f"no answer in {self.timeout_s:g} s"))
+                if not self.epoch:
+                    raise link.failure or errors.ConnectionError("closed by the store")
+            # One that takes connections and hangs up is as good as none.
+            if self.epoch > epoch:
+                delay_s = _RETRY_S[0]
+            with trio.move_on_after(delay_s):
+                await self._wanted.wait()
+            self._wanted = trio.Event()
+            delay_s = min(delay_s * 2, longest_s)
             stream = await self._reopen()
 
     async def _open(self) -> Stream:
@@ -261,61 +187,89 @@ class Pipeline:
             return await trio.to_thread.run_sync(self._way.open, self.timeout_s)
         return self._way.open(0)
 
-    async def _reopen(self) -> Stream:
-        delay_s, longest_s = _RETRY_S
-        while True:
-            try:
-                return await self._open()
-            except errors.ConnectionError as error:
-                log.debug("%s: %s", self.path, error)
-            await trio.sleep(delay_s)
-            delay_s = min(delay_s * 2, longest_s)
+    async def _reopen(self) -> Stream | None:
+        try:
+            return await self._open()
+        except errors.ConnectionError as error:
+            log.debug("%s: %s", self.path, error)
+            return None
 
-    async def _serve(self, stream: Stream, scope: trio.CancelScope) -> None:
+    async def _serve(self, link: Link, scope: trio.CancelScope) -> None:
         """One life of the connection, until it is lost."""
-        link = self._link = _Link(stream)
+        epoch = self.epoch
         self.sent = self.answered = 0
-        reason: object = "closed by the store"
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(link.send_rest)
                 nursery.start_soon(self._greet)
                 await self._receive(link)
                 nursery.cancel_scope.cancel()
-        except* trio.ClosedResourceError:
-            reason = link.failure
-        except* OSError as group:
-            reason = group.exceptions[0]
+        except* (trio.ClosedResourceError, OSError) as group:
+            link.failure = link.failure or _first(group)
         finally:
             self._link = None
-            if self._connected.is_set():
-                self._connected = trio.Event()
+            self._disconnected()
             link.close()
-        log.warning("%s: connection lost (%s)", self.path, reason)
-        self.on_loss()
+        if self.epoch > epoch:
+            log.warning(
+                "%s: connection lost (%s)", self.path, link.failure or "closed by the store"
+            )
+            self.on_loss()
         scope.cancel()
 
+    def _disconnected(self) -> None:
+        """Whoever asks for something waits from now on."""
+        if self._connected.is_set():
+            self._connected = trio.Event()
+            self._lost_s = trio.current_time()
+
+    async def _reach(self) -> None:
+        """Wait for the store to come back.
+
+        Raises:
+            Away: it has been away for too long. Then nobody waits long any more: requests
+                that wait for each other, as in one directory, would do so one by one.
+        """
+        if self._connected.is_set():
+            return
+        patience_s = self._lost_s + self.timeout_s - trio.current_time()
+        if patience_s < _GRACE_S:
+            patience_s = _GRACE_S
+            self._wanted.set()
+        with trio.move_on_after(patience_s):
+            await self._connected.wait()
+            return
+        raise Away("the store is away")
+
+    def is_lost(self, tx_id: int) -> bool:
+        """Whether a transaction is gone with its connection."""
+        return not self._connected.is_set() or tx_id >> _TX_ID_BITS != self.epoch
+
     async def _greet(self) -> None:
-        """Set all watches again, then let waiting calls go on."""
+        """Set all watches again and hear the store, then let waiting calls go on."""
         watches = self._subscriptions.values()
         for watch in watches:
             watch.fired = False
-        await self._send([requests.watch(w.path, w.token, w.depth) for w in watches], 0).wait()
+        batch = [requests.watch(w.path, w.token, w.depth) for w in watches]
+        *results, _ = await self._send([*batch, requests.read(b"/")], 0).wait()
+        for result in results:
+            if isinstance(result, StoreError):
+                log.warning("%s: a watch was refused: %s", self.path, result)
         self.epoch += 1
         self._connected.set()
         if self.epoch > 1:
             log.warning("%s: connected again", self.path)
             self.on_reconnect()
 
-    async def _receive(self, link: _Link) -> None:
+    async def _receive(self, link: Link) -> None:
         """Take all that comes, until the stream ends."""
-        while self._take(link):
+        while link.failure is None and self._take(link):
             await trio.lowlevel.wait_readable(link.fd)
             if link.conversation.in_flight >= _BULK:
                 # Not trio.sleep: its clock is epoll's, which counts in milliseconds.
                 time.sleep(_GATHER_S)  # noqa: ASYNC251
 
-    def _take(self, link: _Link) -> bool:
+    def _take(self, link: Link) -> bool:
         """Take what has come, up to _CHUNK bytes; False at the end of the stream."""
         try:
             data = link.stream.receive(_CHUNK)
@@ -327,13 +281,21 @@ class Pipeline:
                 batch, index = item.tag
                 batch.settle(index, item.result)
             elif (watch := self._subscriptions.get(item.token)) is not None:
-                watch.take(item)
+                self._deliver(watch, item)
             else:
                 # An event that was on its way when its watch was taken back.
                 log.debug("event for no watch: %r", item)
         return bool(data)
 
-    def _linger(self, link: _Link, sent: _Batch) -> None:
+    def _deliver(self, watch: Subscription, event: Event) -> None:
+        try:
+            watch.take(event)
+        except Exception:
+            # A fault of the receiver's costs it this event, not everybody the connection.
+            log.exception("%r was not taken", event)
+            self.on_reconnect()
+
+    def _linger(self, link: Link, sent: Batch) -> None:
         """Wait a moment for a few replies without leaving them to the loop.
 
         The store answers in less time than it takes to have the loop wait for it. When it
@@ -349,8 +311,13 @@ class Pipeline:
                     return
                 if not self._take(link):
                     return
-        except (OSError, UnexpectedPacket) as error:
-            link.fail(error)
+        except OSError as error:
+            self._give_up(link, error)
+
+    def _give_up(self, link: Link, error: Exception) -> None:
+        """Let the connection be lost: it is of no use any more."""
+        self._disconnected()
+        link.fail(error)
 
     # -- requests -----------------------------------------------------------------------------
 
@@ -369,21 +336,36 @@ class Pipeline:
             self._linger(self._link, sent)
             if not sent.left:
                 return sent.results
-        try:
-            with trio.fail_after(self.timeout_s):
-                return await self._complete(batch, tx_id, sent)
-        except trio.TooSlowError:
-            raise Timeout(f"no answer from {self.path} in {self.timeout_s:g} s") from None
+        with self.in_time():
+            return await self._complete(batch, tx_id, sent)
+
+    def in_time(self) -> InTime:
+        """A block that ends with `Timeout` when it takes longer than `timeout_s`."""
+        return InTime(self)
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """What moves with each answer of the store."""
+        return self.epoch, self.answered
+
+    def overdue(self, before: tuple[int, int]) -> Timeout:
+        """What was begun when `progress` stood there has taken too long; what to raise."""
+        error = Timeout(f"no answer in {self.timeout_s:g} s")
+        link = self._link
+        if link is not None and self.progress == before and not link.is_readable_within(0):
+            # Not a word: what was sent shall not be done whenever the store wakes up.
+            self._give_up(link, error)
+        return error
 
     async def _complete(
-        self, batch: Sequence[Request[object]], tx_id: int, sent: _Batch | None
+        self, batch: Sequence[Request[object]], tx_id: int, sent: Batch | None
     ) -> list[object]:
         """Send what was not sent, window by window, and have all results."""
         repeatable = not tx_id and all(request.op in _REPEATABLE for request in batch)
         results: list[object] = []
         while len(results) < len(batch):
             if sent is None:
-                await self._connected.wait()
+                await self._reach()
                 start = len(results)
                 sent = self._send(batch[start : start + _WINDOW], tx_id)
             try:
@@ -394,14 +376,14 @@ class Pipeline:
             sent = None
         return results
 
-    def _send(self, window: Sequence[Request[object]], tx_id: int) -> _Batch:
+    def _send(self, window: Sequence[Request[object]], tx_id: int) -> Batch:
         link = self._link
         if link is None or tx_id >> _TX_ID_BITS not in (0, self.epoch):
             raise errors.ConnectionError(
                 errno.ECONNRESET, "the transaction was lost with its connection"
             )
         tx_id &= (1 << _TX_ID_BITS) - 1
-        sent = _Batch(len(window))
+        sent = Batch(len(window))
         send = link.conversation.send
         packets = []
         for index, request in enumerate(window):
@@ -416,7 +398,7 @@ class Pipeline:
         self.sent += len(window)
         return sent
 
-    def _undone_if_abandoned(self, request: Request[object], sent: _Batch) -> Request[object]:
+    def _undone_if_abandoned(self, request: Request[object], sent: Batch) -> Request[object]:
         """The same request, with that undone which it brings about when nobody waits for it."""
 
         def decode(payload: bytes) -> object:
@@ -465,3 +447,33 @@ class Pipeline:
                 wanted = procedure.send(await self.batch(wanted, tx_id))
         except StopIteration as stop:
             return cast("T", stop.value)
+
+
+class InTime:
+    """A block that is given up when the store takes too long."""
+
+    __slots__ = ("_before", "_pipeline", "_scope")
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._before = pipeline.progress
+        self._scope = trio.CancelScope(deadline=trio.current_time() + pipeline.timeout_s)
+
+    def __enter__(self) -> None:
+        self._scope.__enter__()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        swallowed = self._scope.__exit__(kind, error, traceback)
+        if self._scope.cancelled_caught:
+            raise self._pipeline.overdue(self._before)
+        return swallowed
+
+
+def _first(group: BaseExceptionGroup[Exception]) -> Exception:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error

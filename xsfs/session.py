@@ -38,7 +38,8 @@ from xsfs.fs.tree import Tree
 from xsfs.mounts import MountError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from types import TracebackType
 
     from xsfs.embedded import Embedded
     from xsfs.options import Options
@@ -62,6 +63,9 @@ _ATTACHING_S = 2.0
 # More requests than this at once wait in the kernel. A blocked reader holds one each.
 _MAX_TASKS = 10_000
 
+# How long to wait before a task that failed is run again, in seconds.
+_AGAIN_S = 0.5
+
 
 class Session:
     """One mount of one store.
@@ -84,6 +88,7 @@ class Session:
         self._path = path
         self._store = store
         self._mountpoint = mountpoint
+        self._ready = False
         self._options = options
         self._source = source
         self._client = Client(path, timeout_s=options.timeout_s)
@@ -175,17 +180,15 @@ class Session:
             except XenStoreError as error:
                 raise MountError(f"cannot read the store: {error}") from None
             signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
-            device = self._mount()
-            # Where it was moved or bound to, libfuse does not know.
-            stack.callback(mounts.detach_all, device)
-            stack.callback(pyfuse3.close, unmount=True)
+            device = self._device = self._mount()
+            stack.push(self._close)
             self._courier.stale.active = True
             stack.callback(setattr, self._courier.stale, "active", False)
-            nursery.start_soon(self._courier.stale.run)
+            nursery.start_soon(self._keep, self._courier.stale.run)
             if self._options.events != "off":
-                nursery.start_soon(self._courier.run, device)
-            nursery.start_soon(self._follower.run)
-            nursery.start_soon(self._follower.renew_after_bursts)
+                nursery.start_soon(self._keep, self._courier.run, device)
+            nursery.start_soon(self._keep, self._follower.run)
+            nursery.start_soon(self._keep, self._follower.renew_after_bursts)
             nursery.start_soon(self._transactions.abort_idle)
             nursery.start_soon(self._end_on_signal, signals)
             nursery.start_soon(self._announce, ready)
@@ -197,6 +200,37 @@ class Session:
             with trio.move_on_after(_ATTACHING_S):
                 await self._courier.attached.wait()
         ready()
+        self._ready = True
+
+    async def _keep(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Run a task; one that fails is logged and run again, the mount lives on."""
+        while True:
+            try:
+                await task(*args)
+            except Exception:
+                log.exception("%s failed", task.__qualname__)
+                # What it was about to tell is lost: look at everything again.
+                self._follower.reconnected()
+                await trio.sleep(_AGAIN_S)
+            else:
+                return
+
+    def _close(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Unmount; but after a crash stay mounted, answering to nobody.
+
+        Whoever mirrors the tree, as rsync --delete does, would take an empty mountpoint for
+        an empty store.
+        """
+        unmount = error is None or not self._ready
+        pyfuse3.close(unmount=unmount)
+        if unmount:
+            # Where it was moved or bound to, libfuse does not know.
+            mounts.detach_all(self._device)
 
     def _mount(self) -> int:
         """Mount; the device number of what was mounted."""

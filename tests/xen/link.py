@@ -185,6 +185,12 @@ class Link:
             if not self._state.wait_for(lambda: self._accepted >= count, timeout_s):
                 raise TimeoutError(f"{self._accepted} connections, not {count}")
 
+    @property
+    def accepted(self) -> int:
+        """How many clients have connected since the start."""
+        with self._state:
+            return self._accepted
+
     def close(self) -> None:
         """Breaks all connections and ends the threads."""
         self._listener.shutdown(socket.SHUT_RDWR)

@@ -8,7 +8,7 @@ import errno
 import functools
 import logging
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeAlias, TypeVar
 
 import pyfuse3
 
@@ -16,12 +16,16 @@ from xsfs.errors import ConnectionError as StoreConnectionError
 from xsfs.errors import InvalidPath, InvalidPayload, InvalidPermission, StoreError
 from xsfs.fs import trace
 from xsfs.fs.tree import FSError
+from xsfs.pipeline import Away
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from xsfs.pipeline import InTime
+
 P = ParamSpec("P")
 T = TypeVar("T")
+S = TypeVar("S", bound="Served")
 
 log = logging.getLogger(__name__)
 
@@ -48,39 +52,60 @@ def errno_of(error: Exception) -> int | None:
             return None
 
 
-def answering(handler: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """A handler whose every exception is an answer; the mount lives on."""
+Method: TypeAlias = "Callable[Concatenate[S, P], Coroutine[Any, Any, T]]"
 
-    async def translated(*args: P.args, **kwargs: P.kwargs) -> T:
+
+class Served(Protocol):
+    """Whose handlers these are."""
+
+    def in_time(self) -> InTime:
+        """A block that is given up when the store takes too long."""
+
+
+def answering(handler: Method[S, P, T]) -> Method[S, P, T]:
+    """A handler whose every exception is an answer, in time; the mount lives on."""
+
+    @functools.wraps(handler)
+    async def in_time(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        with self.in_time():
+            return await handler(self, *args, **kwargs)
+
+    return waiting(in_time)
+
+
+def waiting(handler: Method[S, P, T]) -> Method[S, P, T]:
+    """As `answering`, but it may wait for as long as its caller does."""
+
+    async def translated(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return await handler(*args, **kwargs)
+            return await handler(self, *args, **kwargs)
         except pyfuse3.FUSEError:
             raise
         except Exception as error:
             number = errno_of(error)
             if number is None:
-                log.exception("%s%r failed", handler.__name__, args[1:])
+                log.exception("%s%r failed", handler.__name__, args)
                 number = errno.EIO
-            elif isinstance(error, StoreConnectionError):
+            elif isinstance(error, StoreConnectionError) and not isinstance(error, Away):
                 log.warning("%s: %s", handler.__name__, error)
             raise pyfuse3.FUSEError(number) from error
 
-    async def traced(*args: P.args, **kwargs: P.kwargs) -> T:
+    async def traced(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
         said = "given up"
         started_s = monotonic()
         try:
-            result = await translated(*args, **kwargs)
+            result = await translated(self, *args, **kwargs)
             said = trace.answer(result)
         except pyfuse3.FUSEError as error:
             said = trace.answer(error)
             raise
         finally:
             took_ms = (monotonic() - started_s) * 1000
-            log.debug("%s = %s (%.1f ms)", trace.request(handler.__name__, args[1:]), said, took_ms)
+            log.debug("%s = %s (%.1f ms)", trace.request(handler.__name__, args), said, took_ms)
         return result
 
     @functools.wraps(handler)
-    def answer(*args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
-        return (traced if log.isEnabledFor(logging.DEBUG) else translated)(*args, **kwargs)
+    def answer(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, T]:
+        return (traced if log.isEnabledFor(logging.DEBUG) else translated)(self, *args, **kwargs)
 
     return answer

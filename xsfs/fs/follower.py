@@ -21,6 +21,7 @@ import trio
 from xsfs.errors import NotFound, StoreError, XenStoreError
 from xsfs.fs.events import Echoes, Kind, Mark, Notice, Planner
 from xsfs.fs.tree import State
+from xsfs.pipeline import Away
 from xsfs.protocol import paths
 
 if TYPE_CHECKING:
@@ -263,7 +264,8 @@ class Follower:
                     await self._courier.has_room()
                     await self._turn()
             except XenStoreError as error:
-                log.warning("cannot tell what changed: %s", error)
+                if not isinstance(error, Away):
+                    log.warning("cannot tell what changed: %s", error)
                 self._everything = True
                 self._work.set()
                 await trio.sleep(_RETRY_S)
@@ -381,7 +383,7 @@ class Follower:
                 return
             state = states[here]
             child = node.children.get(name) if node.children else None
-            if node.names is None:
+            if node.names is None or not node.used:
                 return
             if state is None:
                 own = mark.is_echo(None)
@@ -423,12 +425,10 @@ class Follower:
                 await trio.sleep_until(quiet_at_s)
             self._long_burst = trio.Event()
             self.counts["renewals"] += 1
-            client = self._tree.client
             self._listening = False
             try:
                 if self._root_watch is not None:
-                    await client.unwatch(self._root_watch)
-                self._root_watch = await client.watch(self._view.root.path, self.event)
+                    await self._tree.client.renew(self._root_watch)
             except XenStoreError as error:
                 log.warning("cannot set the watch anew: %s", error)
             self.distrust()

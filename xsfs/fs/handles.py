@@ -96,8 +96,9 @@ class TextHandle(Handle):
 class PokeHandle(Handle):
     """What the event helper has open: nothing."""
 
-    async def truncate(self, size: int) -> None:
+    async def write(self, offset: int, data: bytes) -> int:
         """Raises its event in the kernel, and changes nothing."""
+        return len(data)
 
 
 class ValueHandle(Handle):
@@ -148,7 +149,7 @@ class ValueHandle(Handle):
         except AccessDenied:
             if not self._write_only:
                 raise
-        if self._writable and truncate and not self.node.pending:
+        if truncate and not self.node.pending:
             self._keep_cut(b"")
         if self.node.pollers is None:
             self.node.pollers = set()

@@ -370,7 +370,15 @@ def _key(notice: Notice) -> tuple[Kind, Node | bytes]:
 
 def _start(orders: socket.socket, device: int) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-I", "-S", poker.__file__, str(device)]
-    return subprocess.Popen(command, stdin=orders.fileno(), start_new_session=True, cwd="/")
+    return subprocess.Popen(
+        command,
+        stdin=orders.fileno(),
+        # Whoever started the daemon may wait for the end of its output.
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+    )
 
 
 async def _receive(orders: socket.socket) -> bytes:

@@ -17,7 +17,7 @@ import pyfuse3
 
 from xsfs.errors import NotFound
 from xsfs.fs import names as filenames
-from xsfs.fs.answers import answering
+from xsfs.fs.answers import answering, waiting
 from xsfs.fs.attributes import Attributes
 from xsfs.fs.handles import DirectoryHandle, Handle, PokeHandle, ValueHandle
 from xsfs.fs.nodes import Face
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from xsfs.fs.handles import Waker
     from xsfs.fs.nodes import Inode, Node
     from xsfs.fs.tree import Tree
+    from xsfs.pipeline import InTime
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,10 @@ class Operations(pyfuse3.Operations):
         self._handles: dict[int, Handle] = {}
         self._directories: dict[int, DirectoryHandle] = {}
         self._next_fh = 1
+
+    def in_time(self) -> InTime:
+        """A block that is given up when the store takes too long."""
+        return self._tree.client.in_time()
 
     # -- names --------------------------------------------------------------------------------
 
@@ -216,7 +221,7 @@ class Operations(pyfuse3.Operations):
         known = self._table[inode]
         if self._accomplice.is_asking(ctx.pid):
             return self._keep(PokeHandle())
-        if flags & (os.O_WRONLY | os.O_RDWR):
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
             self._require_writable()
         handle = await self._open(known, flags)
         handle.ino = inode
@@ -246,7 +251,7 @@ class Operations(pyfuse3.Operations):
     ) -> int:
         return self._handles[fh].poll(poll_handle)
 
-    @answering
+    @waiting
     async def read(self, fh: int, off: int, size: int) -> bytes:
         return await self._handles[fh].read(off, size)
 

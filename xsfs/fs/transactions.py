@@ -100,7 +100,7 @@ class Transactions(Control):
             log.warning("%d transactions are open, there may be no more", len(self._open))
             raise FSError(errno.EDQUOT)
         try:
-            tx_id = await self._client.call(requests.transaction_start())
+            tx_id = await self._client.transaction()
         except StoreError as error:
             raise FSError(errno.EDQUOT) if error.errno in _QUOTA else error from None
         plain = self._table.view

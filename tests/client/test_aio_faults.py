@@ -1,0 +1,362 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""The trio client on a bad link to the real daemons: it waits, gives up, comes back, in bounds."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+
+from tests.xen.link import Link, Way
+from tests.xen.wire import HEADER, Op
+from xsfs.aio import Client
+from xsfs.errors import ConnectionError as StoreConnectionError
+from xsfs.errors import Timeout
+from xsfs.protocol import requests
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from tests.xen.daemons import Daemon
+
+TIMEOUT_S = 1.0
+
+
+@pytest.fixture
+def link(daemon: Daemon) -> Iterator[Link]:
+    with Link(daemon.rundir / "link", daemon.socket) as link:
+        yield link
+
+
+@asynccontextmanager
+async def connected(link: Link, timeout_s: float = TIMEOUT_S) -> AsyncIterator[Client]:
+    client = Client(str(link.socket), timeout_s=timeout_s)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(client.run)
+        yield client
+        nursery.cancel_scope.cancel()
+
+
+def run(link: Link, body: Callable[[Client], Awaitable[None]]) -> None:
+    async def main() -> None:
+        with trio.fail_after(20):
+            async with connected(link) as client:
+                await body(client)
+
+    trio.run(main)
+
+
+async def happened(event: threading.Event) -> None:
+    assert await trio.to_thread.run_sync(event.wait, 5)
+
+
+async def reconnected(client: Client, epoch: int) -> None:
+    """Until the client is connected for the time after `epoch`."""
+    await client.call(requests.read(b"/"))
+    assert client.epoch > epoch
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_a_write_whose_reply_was_lost_is_not_repeated(daemon: Daemon, link: Link) -> None:
+    async def body(client: Client) -> None:
+        await client.mkdir(b"/w")
+        swallowed = link.swallow()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write, client)
+            await happened(swallowed)
+            # Whoever writes now is not to be overwritten.
+            daemon.tool("xenstore-write", "/w/x", "theirs")
+            link.cut()
+        await reconnected(client, 1)
+        assert await client.read(b"/w/x") == b"theirs"
+
+    async def write(client: Client) -> None:
+        with pytest.raises(StoreConnectionError):
+            await client.write(b"/w/x", b"ours")
+
+    run(link, body)
+
+
+def test_a_read_whose_reply_was_lost_is_asked_for_again(daemon: Daemon, link: Link) -> None:
+    async def body(client: Client) -> None:
+        await client.write(b"/r", b"1")
+        cut = link.cut(after=HEADER.size)
+        assert await client.read(b"/r") == b"1"
+        assert cut.is_set()
+
+    run(link, body)
+
+
+@pytest.mark.parametrize("way", Way)
+def test_a_stalled_store_is_given_up_in_time(
+    link: Link, way: Way, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(client: Client) -> None:
+        link.stall(way)
+        for attempt in range(2):
+            start_s = trio.current_time()
+            with pytest.raises(Timeout):
+                await client.write(b"/never", b"%d" % attempt)
+            assert trio.current_time() - start_s < TIMEOUT_S + 0.5
+        link.resume()
+        await reconnected(client, 1)
+
+    run(link, body)
+    assert [line.split(": ", 1)[1][:15] for line in warnings(caplog)] == [
+        "connection lost",
+        "connected again",
+    ]
+
+
+def test_what_was_not_sent_in_time_is_never_done(daemon: Daemon, link: Link) -> None:
+    async def body(client: Client) -> None:
+        link.stall(Way.TO_DAEMON)
+        big = bytes(4000)
+
+        async def write(number: int) -> None:
+            with pytest.raises(StoreConnectionError):
+                await client.write(b"/late/%d" % number, big)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(1000):
+                nursery.start_soon(write, number)
+        link.resume()
+        await reconnected(client, 1)
+        # What the sockets held may be done yet.
+        assert len(await client.list(b"/late")) < 200
+
+    run(link, body)
+
+
+def test_transactions_end_with_their_connection(link: Link) -> None:
+    async def body(client: Client) -> None:
+        old = await client.transaction()
+        link.cut()
+        await reconnected(client, 1)
+        new = await client.transaction()
+        # The store counts from 1 again.
+        with pytest.raises(StoreConnectionError):
+            await client.write(b"/x", b"by the old one", old)
+        await client.write(b"/y", b"by the new one", new)
+        await client.call(requests.transaction_end(True), new)
+        assert await client.read(b"/y") == b"by the new one"
+        assert b"x" not in await client.list(b"/")
+
+    run(link, body)
+
+
+def test_a_transaction_lost_before_its_commit_starts_over(link: Link) -> None:
+    attempts = 0
+
+    async def work(client: Client, tx_id: int) -> None:
+        nonlocal attempts
+        attempts += 1
+        await client.write(b"/t/%d" % attempts, b"", tx_id)
+        if attempts < 3:
+            link.cut()
+        await client.write(b"/t/done", b"", tx_id)
+
+    async def body(client: Client) -> None:
+        await client.run_in_transaction(lambda tx_id: work(client, tx_id))
+        assert sorted(await client.list(b"/t")) == [b"3", b"done"]
+
+    run(link, body)
+
+
+def test_a_commit_whose_reply_was_lost_is_not_repeated(daemon: Daemon, link: Link) -> None:
+    async def body(client: Client) -> None:
+        attempts = 0
+
+        async def work(tx_id: int) -> None:
+            nonlocal attempts
+            attempts += 1
+            await client.write(b"/c/%d" % attempts, b"", tx_id)
+            link.swallow(op=Op.TRANSACTION_END)
+
+        with pytest.raises(Timeout):
+            await client.run_in_transaction(work)
+        assert attempts == 1
+        assert await client.list(b"/c") == [b"1"]
+
+    run(link, body)
+
+
+def test_a_frozen_store_holds_a_transaction_no_longer_than_the_timeout(
+    daemon: Daemon, link: Link
+) -> None:
+    async def body(client: Client) -> None:
+        async def work(tx_id: int) -> None:
+            daemon.freeze()
+            await client.write(b"/f", b"", tx_id)
+
+        start_s = trio.current_time()
+        with pytest.raises(Timeout):
+            await client.run_in_transaction(work)
+        assert trio.current_time() - start_s < TIMEOUT_S + 0.5
+        with pytest.raises(Timeout):
+            await client.run_in_transaction(work)
+        daemon.thaw()
+        await reconnected(client, 1)
+        assert b"f" not in await client.list(b"/")
+
+    run(link, body)
+
+
+def test_watches_are_set_again_and_fire(daemon: Daemon, link: Link) -> None:
+    async def body(client: Client) -> None:
+        async with await client.watch(b"/a") as watch:
+            assert (await anext(watch)).path == b"/a"
+            daemon.restart()
+            assert (await anext(watch)).path == b"/a"
+            daemon.tool("xenstore-write", "/a/b", "1")
+            assert (await anext(watch)).path == b"/a/b"
+
+    run(link, body)
+
+
+def test_a_watch_renewed_while_the_store_goes_is_set_again(daemon: Daemon, link: Link) -> None:
+    async def body(client: Client) -> None:
+        watch = await client.watch(b"/a")
+        await anext(watch)
+        link.swallow(op=Op.UNWATCH)
+        cut = link.cut(after=2 * HEADER.size)
+        with pytest.raises(StoreConnectionError):
+            await client.renew(watch)
+        await happened(cut)
+        assert (await anext(watch)).path == b"/a"
+        await client.renew(watch)
+        assert (await anext(watch)).path == b"/a"
+        await client.write(b"/a", b"1")
+        assert (await anext(watch)).path == b"/a"
+
+    run(link, body)
+
+
+def test_a_store_that_hangs_up_at_once_is_not_asked_in_a_loop(
+    daemon: Daemon, link: Link, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(client: Client) -> None:
+        # The link takes connections still, and closes them.
+        daemon.kill()
+        with pytest.raises(Timeout):
+            await client.read(b"/")
+        daemon.start()
+        await reconnected(client, 1)
+
+    run(link, body)
+    assert link.accepted < 30
+    assert len(warnings(caplog)) == 2
+
+
+LIES = {
+    "an id that is not in flight": HEADER.pack(Op.READ, 77, 0, 2) + b"x\0",
+    "an unknown type": HEADER.pack(99, 1, 0, 4) + b"junk",
+    "a length beyond belief": HEADER.pack(Op.READ, 1, 0, 0xFFFFFFFF),
+    "an event of one string": HEADER.pack(Op.WATCH_EVENT, 0, 0, 2) + b"/\0",
+    "an event of nothing": HEADER.pack(Op.WATCH_EVENT, 0, 0, 0),
+    "an error to nobody": HEADER.pack(Op.ERROR, 5000, 0, 6) + b"ENOENT",
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_peer_that_lies_is_left_once(
+    link: Link, lie: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(client: Client) -> None:
+        link.inject(LIES[lie])
+        with trio.fail_after(5):
+            while client.epoch == 1:
+                await trio.lowlevel.checkpoint()
+        await reconnected(client, 1)
+        assert client.epoch == 2
+
+    run(link, body)
+    assert len(warnings(caplog)) == 2
+    assert "connection lost" in warnings(caplog)[0]
+
+
+HARMLESS = {
+    "an unknown token": HEADER.pack(Op.WATCH_EVENT, 0, 0, 10) + b"/a\0nobody\0",
+    "a third string": HEADER.pack(Op.WATCH_EVENT, 0, 0, 17) + b"/a\0nobody\0later\0\0",
+}
+
+
+@pytest.mark.parametrize("packet", HARMLESS)
+def test_what_nobody_asked_for_is_passed_over(
+    link: Link, packet: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(client: Client) -> None:
+        link.inject(HARMLESS[packet])
+        await client.write(b"/a", b"1")
+        assert client.epoch == 1
+
+    run(link, body)
+    assert warnings(caplog) == []
+
+
+def test_an_error_without_nul_is_an_error(daemon: Daemon, link: Link) -> None:
+    async def body(client: Client) -> None:
+        swallowed = link.swallow()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read, client)
+            await happened(swallowed)
+            assert client._link is not None
+            req_id = client._link.conversation._next_id - 1
+            link.inject(HEADER.pack(Op.ERROR, req_id, 0, 6) + b"ENOSPC")
+
+    async def read(client: Client) -> None:
+        with pytest.raises(OSError, match="No space left"):
+            await client.read(b"/")
+
+    run(link, body)
+
+
+def test_replies_split_at_each_byte(link: Link) -> None:
+    async def body(client: Client) -> None:
+        link.split(1)
+        for number in range(20):
+            await client.write(b"/s/%d" % number, b"v" * number)
+        assert len(await client.list(b"/s")) == 20
+        assert await client.read(b"/s/19") == b"v" * 19
+        assert client.epoch == 1
+
+    run(link, body)
+
+
+def test_a_receiver_that_fails_costs_no_connection(
+    link: Link, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(client: Client) -> None:
+        def fail(event: object, first: bool) -> None:
+            raise RuntimeError("a fault")
+
+        suspected = trio.Event()
+        client.on_reconnect = suspected.set
+        await client.watch(b"/a", fail)
+        await suspected.wait()
+        assert await client.read(b"/") == b""
+        assert client.epoch == 1
+
+    run(link, body)
+    assert ["was not taken" in line for line in warnings(caplog)] == [True]
+
+
+def test_a_store_that_does_not_answer_at_first(link: Link) -> None:
+    link.stall(Way.TO_CLIENT)
+
+    async def main() -> None:
+        client = Client(str(link.socket), timeout_s=0.3)
+        async with trio.open_nursery() as nursery:
+            with pytest.raises(Timeout):
+                await nursery.start(client.run)
+
+    trio.run(main)
+    link.resume()
