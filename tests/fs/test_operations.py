@@ -161,6 +161,7 @@ async def exists(at: Kernel, path: bytes) -> bool:
 def test_a_node_removed_by_another_is_forgotten_with_its_faces(run: Run) -> None:
     async def test(at: Kernel) -> None:
         await at.client.write(b"/d/e/f", b"1")
+        await at.follower.settle()
         inodes = [await at.walk(path) for path in (b"d", b"d/e", b"d/e/f", b"d/e/f.d")]
         await at.client.delete(b"/d")
         await at.follower.settle()
