@@ -63,6 +63,15 @@ class Program:
             raise EOFError(f"{self.process.args!r} ended, its last output {self._unread!r}")
         self._unread += data
 
+    def await_line(self, wanted: bytes, timeout_s: float = 10.0) -> None:
+        """Read up to a line that is just so.
+
+        Raises:
+            TimeoutError, EOFError: as in `read_line`.
+        """
+        while self.read_line(timeout_s) != wanted:
+            pass
+
     def stop(self, timeout_s: float = 5.0) -> int:
         """Ends the program with SIGTERM, or SIGKILL after timeout_s, and gives its status."""
         self.process.terminate()

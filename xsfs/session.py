@@ -63,6 +63,9 @@ _ATTACHING_S = 2.0
 # More requests than this at once wait in the kernel. A blocked reader holds one each.
 _MAX_TASKS = 10_000
 
+# How long requests may take that are under way at the end, in seconds.
+_FINISHING_S = 1.0
+
 # How long to wait before a task that failed is run again, in seconds.
 _AGAIN_S = 0.5
 
@@ -180,27 +183,19 @@ class Session:
             except XenStoreError as error:
                 raise MountError(f"cannot read the store: {error}") from None
             signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
-            device = self._device = self._mount()
-            stack.push(self._close)
+            device = self._mount()
+            stack.push(partial(self._close, device))
             self._courier.stale.active = True
             stack.callback(setattr, self._courier.stale, "active", False)
             nursery.start_soon(self._keep, self._courier.stale.run)
-            if self._options.events != "off":
-                nursery.start_soon(self._keep, self._courier.run, device)
+            nursery.start_soon(self._keep, self._courier.run, device)
             nursery.start_soon(self._keep, self._follower.run)
             nursery.start_soon(self._keep, self._follower.renew_after_bursts)
             nursery.start_soon(self._transactions.abort_idle)
-            nursery.start_soon(self._end_on_signal, signals)
             nursery.start_soon(self._announce, ready)
-            await pyfuse3.main(max_tasks=_MAX_TASKS)
-
-    async def _announce(self, ready: Callable[[], None]) -> None:
-        """Say that the mount is ready, when its events are."""
-        if self._options.events != "off":
-            with trio.move_on_after(_ATTACHING_S):
-                await self._courier.attached.wait()
-        ready()
-        self._ready = True
+            with trio.CancelScope() as serving:
+                nursery.start_soon(self._end_on_signal, signals, serving)
+                await pyfuse3.main(max_tasks=_MAX_TASKS)
 
     async def _keep(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
         """Run a task; one that fails is logged and run again, the mount lives on."""
@@ -215,8 +210,17 @@ class Session:
             else:
                 return
 
+    async def _announce(self, ready: Callable[[], None]) -> None:
+        """Say that the mount is ready, when its events are."""
+        if self._options.events != "off":
+            with trio.move_on_after(_ATTACHING_S):
+                await self._courier.attached.wait()
+        ready()
+        self._ready = True
+
     def _close(
         self,
+        device: int,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
@@ -230,7 +234,7 @@ class Session:
         pyfuse3.close(unmount=unmount)
         if unmount:
             # Where it was moved or bound to, libfuse does not know.
-            mounts.detach_all(self._device)
+            mounts.detach_all(device)
 
     def _mount(self) -> int:
         """Mount; the device number of what was mounted."""
@@ -249,11 +253,13 @@ class Session:
             log.info("not privileged: read-only is enforced by the daemon alone")
         return mount.device
 
-    async def _end_on_signal(self, signals: AsyncIterator[int]) -> None:
+    async def _end_on_signal(self, signals: AsyncIterator[int], serving: trio.CancelScope) -> None:
         number = await anext(signals)
         log.info("ending on %s", signal.Signals(number).name)
         await self._courier.stale.close()
         pyfuse3.terminate()
+        # Requests under way may wait for the store for long.
+        serving.deadline = trio.current_time() + _FINISHING_S
 
 
 def _escape(value: str) -> str:

@@ -166,9 +166,10 @@ def test_every_request_ends_in_time_and_works_again(
 def test_another_tree_is_shown_and_announced(daemon: Daemon, mounted: Impatient) -> None:
     store(daemon, a__gone="1", a__same="s", a__other="before", a__deep__x="1", leaf="1")
     top = mounted.path
-    words = ["inotifywait", "-m", "-q", "-e", "create,delete,modify", "--format", "%e %w%f"]
+    words = ["inotifywait", "-m", "-e", "create,delete,modify", "--format", "%e %w%f"]
     # These two do not change their kind.
     with Program([*words, top, top / "a"]) as heard:
+        heard.await_line(b"Watches established.")
         for name in ("a/gone", "a/same", "a/other", "a/deep/x", "leaf"):
             (top / name).read_bytes()
         store(daemon, a__ready="")
@@ -347,7 +348,8 @@ def test_a_storm_over_restarts_ends_in_what_is_there(daemon: Daemon, mounted: Im
     """Watched by inotifywait, written by others; last of all it is told what is there."""
     top = mounted.path
     store(daemon, s__n0="0")
-    with Program(["inotifywait", "-m", "-q", "-e", "create", "--format", "%f", top / "s"]) as heard:
+    with Program(["inotifywait", "-m", "-e", "create", "--format", "%f", top / "s"]) as heard:
+        heard.await_line(b"Watches established.")
         for number in range(3):
             with xsfs.Client(daemon.socket) as client:
                 for index in range(500):

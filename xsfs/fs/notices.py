@@ -270,7 +270,7 @@ class Courier:
             ours.setblocking(False)
             with ours:
                 with theirs:
-                    process = await trio.to_thread.run_sync(_start, theirs, device)
+                    process = _start(theirs, device)
                 self._helper_pid = process.pid
                 self.counts["helpers"] += 1
                 try:
@@ -369,6 +369,7 @@ def _key(notice: Notice) -> tuple[Kind, Node | bytes]:
 
 
 def _start(orders: socket.socket, device: int) -> subprocess.Popen[bytes]:
+    # From the main thread: the helper hears when the thread dies that started it.
     command = [sys.executable, "-I", "-S", poker.__file__, str(device)]
     return subprocess.Popen(
         command,

@@ -11,6 +11,8 @@ Run as a script, by its path: it imports nothing of xsfs, and starts in an insta
 do through a socket (standard input), a packet each: the letter of a poke, and a path relative to
 the mountpoint. Answers each with its errno, in order.
 
+It also waits for the daemon's death, to free those who wait for it: see `guard`.
+
 It never touches what lies under the mountpoint once unmounted: with CAP_SYS_ADMIN it works
 through a detached clone of the mount, else it finds the mountpoint anew for each poke, and
 checks the device number.
@@ -24,21 +26,31 @@ import errno
 import os
 import re
 import select
+import signal
 import socket
 import stat
 import struct
 import sys
+import threading
+import time
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 # Numbers of the generic system call table (include/uapi/asm-generic/unistd.h), equal on all
 # architectures but alpha.
 _SYS_OPEN_TREE = 428
+_SYS_FSOPEN = 430
+_SYS_FSCONFIG = 431
+_SYS_FSMOUNT = 432
 _SYS_MOUNT_SETATTR = 442
 # linux/mount.h
 _OPEN_TREE_CLONE = 1
 _OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 _MOUNT_ATTR_RDONLY = 1
+_FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
+_FSCONFIG_CMD_CREATE = 6
+# linux/prctl.h
+_PR_SET_PDEATHSIG = 1
 # linux/fcntl.h
 _AT_FDCWD = -100
 _AT_EMPTY_PATH = 0x1000
@@ -159,10 +171,64 @@ class Mount:
             self._clone = -1
 
 
-def main(device: int) -> None:
-    """Serve until the daemon hangs up, or the mount is gone."""
-    orders = socket.socket(fileno=0)
-    mount = Mount(device)
+# How long a daemon may take to end, in seconds.
+_ENDING_S = 0.3
+
+# What tells that the daemon died, and how often to look when that is missed, in seconds.
+_DEATH = signal.SIGUSR1
+_LOOK_S = 60.0
+
+
+def look_at(pid: int) -> tuple[bytes, bool, bool]:
+    """Of a process: when it started; whether it was killed; whether a thread of it lives on.
+
+    An id that nobody has is that of one who never started.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # proc(5), from the third field on.
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return b"", True, False
+    return fields[19], fields[0] == b"Z", int(fields[17]) > 1
+
+
+def guard(device: int, pid: int, look_s: float) -> None:
+    """For as long as the daemon lives; free all who wait for one that was killed and cannot end.
+
+    A thread of the daemon's that has the kernel drop a directory entry waits, without hearing
+    any signal, for a lock that the sender of a request to the daemon may hold. Killed at that
+    moment, the daemon keeps /dev/fuse open, and everybody waits for ever, unless somebody
+    else aborts the connection.
+    """
+    started = look_at(pid)[0]
+    while (seen := look_at(pid)) != (started, True, False) and seen[0] == started:
+        if seen[1]:
+            time.sleep(_ENDING_S)
+            if look_at(pid) == (started, True, True):
+                with contextlib.suppress(OSError):
+                    abort(device)
+        signal.sigtimedwait({_DEATH}, look_s)
+
+
+def abort(device: int) -> None:
+    """Fail all that is asked of a FUSE file system, for ever. It stays mounted."""
+    # fs/fuse/control.c: the connection is named by the number of the device.
+    name = b"%d/abort" % os.minor(device)
+    try:
+        fd = os.open(b"/sys/fs/fuse/connections/" + name, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        # Not mounted here, as in containers: a mount that nobody sees will do.
+        context = _libc.syscall(_SYS_FSOPEN, b"fusectl", _FSOPEN_CLOEXEC)
+        _libc.syscall(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        mount = _libc.syscall(_SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0)
+        fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=mount)
+    os.write(fd, b"1")
+    os.close(fd)
+
+
+def serve(orders: socket.socket, mount: Mount) -> None:
+    """Until the daemon hangs up, or the mount is gone."""
     mounts = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
     poll = select.poll()
     poll.register(orders, select.POLLIN)
@@ -179,7 +245,23 @@ def main(device: int) -> None:
             orders.send(struct.pack("=i", mount.poke(order[:1], order[1:])))
 
 
+def main(device: int) -> None:
+    """Be the helper; then see the daemon off."""
+    pid = os.getppid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {_DEATH})
+    _libc.prctl(_PR_SET_PDEATHSIG, _DEATH)
+    threading.Thread(target=guard, args=(device, pid, _LOOK_S), daemon=True).start()
+    mount = Mount(device)
+    with socket.socket(fileno=0) as orders:
+        # The daemon may hang up at any moment.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            serve(orders, mount)
+        mount.release()
+        # It takes us for ended when this process ends, and has to end itself yet.
+        if os.fork():
+            os._exit(0)
+    guard(device, pid, _ENDING_S)
+
+
 if __name__ == "__main__":
-    # The daemon may hang up at any moment.
-    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        main(int(sys.argv[1]))
+    main(int(sys.argv[1]))

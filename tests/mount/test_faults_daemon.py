@@ -1,0 +1,297 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""The file system's own daemon dies, is stopped, or has a fault: nobody is left hanging.
+
+Faults inside are planted with a `sitecustomize` of the test's (see site(7) of Python), which
+the daemon's interpreter imports at its start.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import xsfs
+from tests.mount.mounting import Mounted
+from tests.programs import Program
+from xsfs import mounts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.xen.daemons import Daemon
+
+
+def helpers_of(mounted: Mounted) -> list[int]:
+    """The event helpers of a mount, running or dying."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0") if folder.name.isdigit() else []
+        except OSError:
+            continue
+        if b"poker.py" in words[4:5] or any(word.endswith(b"poker.py") for word in words):
+            mountpoint = bytes(mounted.path)
+            if mountpoint in words or b"PPid:\t%d\n" % pid_of(mounted) in status_of(folder):
+                found.append(int(folder.name))
+    return found
+
+
+def status_of(folder: Path) -> bytes:
+    try:
+        return (folder / "status").read_bytes()
+    except OSError:
+        return b""
+
+
+def pid_of(mounted: Mounted) -> int:
+    assert mounted.process is not None
+    return mounted.process.pid
+
+
+def await_end(pid: int, timeout_s: float = 5.0) -> None:
+    """Until a process, anybody's child, has ended."""
+    deadline_s = time.monotonic() + timeout_s
+    while b"State:\tZ" not in status_of(folder := Path(f"/proc/{pid}")) and folder.exists():
+        assert time.monotonic() < deadline_s, status_of(folder)
+
+
+def error_of(do: Callable[[], object]) -> int:
+    try:
+        do()
+    except OSError as error:
+        return error.errno or -1
+    return 0
+
+
+class Users:
+    """Threads that use a mount in every way, and processes that watch it."""
+
+    def __init__(self, top: Path, seed: int) -> None:
+        self.top = top
+        self.random = random.Random(seed)
+        self.ended = threading.Event()
+        self.watcher = Program(["inotifywait", "-m", "-r", top])
+        self.threads = [threading.Thread(target=self._use, args=(n,)) for n in range(4)]
+        for thread in self.threads:
+            thread.start()
+
+    def _use(self, number: int) -> None:
+        path = self.top / f"u{number}"
+        calls: list[Callable[[], object]] = [
+            lambda: path.write_bytes(b"1"),
+            lambda: path.read_bytes(),
+            lambda: os.listdir(self.top),
+            lambda: path.unlink(),
+            lambda: (self.top / f"d{number}").mkdir(),
+            lambda: (self.top / f"d{number}").rmdir(),
+            lambda: (self.top / "s/n3").read_bytes(),
+        ]
+        while not self.ended.is_set():
+            error_of(self.random.choice(calls))
+
+    def end(self) -> None:
+        self.ended.set()
+        for thread in self.threads:
+            thread.join(10)
+            assert not thread.is_alive(), "a user of the mount hangs"
+        self.watcher.stop()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_killed_in_a_storm_it_leaves_nobody_hanging(fuse: None, daemon: Daemon, seed: int) -> None:
+    mounted = Mounted(daemon.socket).start()
+    try:
+        users = Users(mounted.path, seed)
+        with xsfs.Client(daemon.socket) as client:
+            for number in range(100 + 200 * seed):
+                client.write(b"/s/n%d" % (number % 50), b"%d" % number)
+        helpers = helpers_of(mounted)
+        assert helpers
+        assert mounted.process is not None
+        mounted.process.kill()
+        mounted.process.wait(10)
+        users.end()
+        for pid in helpers:
+            await_end(pid)
+        # The mountpoint is not an empty directory now.
+        assert error_of(lambda: os.listdir(mounted.path)) == errno.ENOTCONN
+        # And can be used again, as it is.
+        mounted.start()
+        assert (mounted.path / "s/n3").read_bytes()
+        assert sum(m.mountpoint == str(mounted.path) for m in mounts.mounted()) == 1
+    finally:
+        mounted.close()
+
+
+def test_stopped_and_continued(fuse: None, daemon: Daemon) -> None:
+    with Mounted(daemon.socket, "timeout=1") as mounted:
+        pid = pid_of(mounted)
+        (mounted.path / "a").write_bytes(b"1")
+        os.kill(pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+        results: list[int] = []
+        threads = [
+            threading.Thread(
+                target=lambda: results.append(error_of((mounted.path / "a").read_bytes))
+            )
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        with xsfs.Client(daemon.socket) as client:
+            # At 2,000 unread events oxenstored would freeze the writer for good.
+            for number in range(900):
+                client.write(b"/n/%d" % number, b"")
+            client.write(b"/a", b"2")
+        # Longer than the timeout: what waits for the store then must not be given up blindly.
+        threads[0].join(1.5)
+        os.kill(pid, signal.SIGCONT)
+        for thread in threads:
+            thread.join(10)
+        assert results == [0] * 4
+        assert (mounted.path / "a").read_bytes() == b"2\n"
+        assert len(os.listdir(mounted.path / "n")) == 900
+
+
+@pytest.mark.parametrize("end", ["umount", "SIGTERM"])
+def test_it_ends_in_time_while_the_store_is_frozen(fuse: None, daemon: Daemon, end: str) -> None:
+    mounted = Mounted(daemon.socket, "timeout=30").start()
+    mounted.expected = ("no answer", "connection lost")
+    try:
+        (mounted.path / "a").write_bytes(b"1")
+        daemon.freeze()
+        if end == "SIGTERM":
+            reader = threading.Thread(target=lambda: error_of((mounted.path / "a").read_bytes))
+            reader.start()
+        os.statvfs(mounted.path)
+        start_s = time.monotonic()
+        if end == "umount":
+            mounted.unmount()
+        else:
+            assert mounted.stop() == 0
+            reader.join(10)
+        assert time.monotonic() - start_s < 4
+        assert mounts.at(str(mounted.path)) is None
+    finally:
+        daemon.thaw()
+        mounted.close()
+
+
+# --- faults inside ---
+
+
+def with_fault(rundir: Path, code: str) -> dict[str, str]:
+    """The environment in which a daemon has a fault."""
+    (rundir / "sitecustomize.py").write_text(code)
+    return {"PYTHONPATH": f"{rundir}:{Path(xsfs.__file__).parents[1]}"}
+
+
+_IN_A_REQUEST = """
+from xsfs.fs.entries import Entries
+find = Entries.find
+async def faulty(self, parent, name, *rest, **named):
+    if name == b"boom":
+        raise RuntimeError("planted")
+    return await find(self, parent, name, *rest, **named)
+Entries.find = faulty
+"""
+
+
+def test_a_fault_in_a_request_is_logged_and_answered(
+    fuse: None, daemon: Daemon, rundir: Path
+) -> None:
+    with Mounted(daemon.socket, env=with_fault(rundir, _IN_A_REQUEST)) as mounted:
+        mounted.expected = ("ERROR: lookup", "Traceback")
+        (mounted.path / "a").write_bytes(b"1")
+        assert error_of((mounted.path / "boom").read_bytes) == errno.EIO
+        log = mounted.log()
+        assert "b'boom'" in log
+        assert "RuntimeError: planted" in log
+        assert (mounted.path / "a").read_bytes() == b"1\n"
+
+
+_IN_THE_FOLLOWER = """
+from xsfs.fs.events import Planner
+changed = Planner.changed
+planted = [RuntimeError("planted")]
+def faulty(self, node, *rest):
+    if node.name == b"boom" and planted:
+        raise planted.pop()
+    return changed(self, node, *rest)
+Planner.changed = faulty
+"""
+
+
+def test_a_fault_in_the_background_loses_no_event(fuse: None, daemon: Daemon, rundir: Path) -> None:
+    with Mounted(daemon.socket, env=with_fault(rundir, _IN_THE_FOLLOWER)) as mounted:
+        mounted.expected = ("ERROR: Follower.run failed", "Traceback")
+        daemon.tool("xenstore-write", "/d/boom", "1", "/d/other", "1")
+        top = mounted.path / "d"
+        with Program(["inotifywait", "-m", "-e", "modify", "--format", "%f", top]) as heard:
+            heard.await_line(b"Watches established.")
+            (top / "boom").read_bytes()
+            (top / "other").read_bytes()
+            daemon.tool("xenstore-write", "/d/ready", "1", "/d/ready", "2")
+            while heard.read_line() != b"ready":
+                pass
+            daemon.tool("xenstore-write", "/d/boom", "2", "/d/other", "2")
+            expected = {b"boom", b"other"}
+            while expected:
+                expected.discard(heard.read_line())
+        assert "RuntimeError: planted" in mounted.log()
+
+
+_EVERYWHERE = """
+import threading, pyfuse3
+from xsfs.fs.operations import Operations
+async def faulty(self, ctx):
+    raise BaseException("planted")
+Operations.statfs = faulty
+"""
+
+
+def test_after_a_crash_it_stays_mounted(fuse: None, daemon: Daemon, rundir: Path) -> None:
+    """An emptied mountpoint can make a running rsync delete a mirror."""
+    mounted = Mounted(daemon.socket, env=with_fault(rundir, _EVERYWHERE)).start()
+    try:
+        (mounted.path / "a").write_bytes(b"1")
+        error_of(lambda: os.statvfs(mounted.path))
+        assert mounted.wait() != 0
+        assert error_of(lambda: os.listdir(mounted.path)) == errno.ENOTCONN
+    finally:
+        subprocess.run(["umount", "-l", mounted.path], check=True)
+        mounted.close(check=False)
+
+
+@pytest.mark.parametrize("moment", range(3))
+def test_a_helper_that_is_killed_is_replaced(fuse: None, daemon: Daemon, moment: int) -> None:
+    with Mounted(daemon.socket) as mounted:
+        mounted.expected = ("the event helper ended",)
+        daemon.tool("xenstore-write", "/d/x", "1")
+        top = mounted.path / "d"
+        with Program(["inotifywait", "-m", "-e", "create", "--format", "%f", top]) as heard:
+            heard.await_line(b"Watches established.")
+            os.listdir(top)
+            daemon.tool("xenstore-write", "/d/ready", "1")
+            while heard.read_line() != b"ready":
+                pass
+            (helper,) = helpers_of(mounted)
+            with xsfs.Client(daemon.socket) as client:
+                for number in range(40 * moment):
+                    client.write(b"/d/n%d" % number, b"")
+                os.kill(helper, signal.SIGKILL)
+                for number in range(10):
+                    client.write(b"/d/m%d" % number, b"")
+            expected = {b"m%d" % number for number in range(10)}
+            while expected:
+                expected.discard(heard.read_line(10))
