@@ -190,7 +190,7 @@ class Session:
             nursery.start_soon(self._keep, self._follower.run)
             nursery.start_soon(self._keep, self._follower.renew_after_bursts)
             nursery.start_soon(self._transactions.abort_idle)
-            nursery.start_soon(_end_on_signal, signals)
+            nursery.start_soon(self._end_on_signal, signals)
             nursery.start_soon(self._announce, ready)
             await pyfuse3.main(max_tasks=_MAX_TASKS)
 
@@ -249,11 +249,11 @@ class Session:
             log.info("not privileged: read-only is enforced by the daemon alone")
         return mount.device
 
-
-async def _end_on_signal(signals: AsyncIterator[int]) -> None:
-    number = await anext(signals)
-    log.info("ending on %s", signal.Signals(number).name)
-    pyfuse3.terminate()
+    async def _end_on_signal(self, signals: AsyncIterator[int]) -> None:
+        number = await anext(signals)
+        log.info("ending on %s", signal.Signals(number).name)
+        await self._courier.stale.close()
+        pyfuse3.terminate()
 
 
 def _escape(value: str) -> str:
