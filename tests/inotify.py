@@ -69,6 +69,18 @@ class Inotify:
             raise OSError(number, os.strerror(number), str(path))
         self._labels[descriptor] = label
 
+    def take(self, timeout_s: float = 10.0) -> Heard:
+        """The next event.
+
+        Raises:
+            TimeoutError: none came.
+        """
+        if not self._unread:
+            if not select.select([self._fd], [], [], timeout_s)[0]:
+                raise TimeoutError("nothing is heard")
+            self._read()
+        return self._unread.pop(0)
+
     def until(self, is_last: Callable[[Heard], bool], timeout_s: float = 10.0) -> list[Heard]:
         """All events up to the first that `is_last` takes, without that.
 

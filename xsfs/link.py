@@ -43,7 +43,7 @@ _DO_NOT_LOOK_S = 0.1
 # for each, and read more at a time. No longer: a socket holds some 50 replies.
 _BULK = 64
 _GATHER_S = 1e-4
-_BULK_READ_SIZE = 1 << 18
+_BULK_READ_SIZE = 1 << 16
 
 # How many packets go into one write: the store works on them while the next are made.
 _PACKETS_A_WRITE = 256

@@ -14,7 +14,6 @@ from __future__ import annotations
 import errno
 import logging
 import math
-import select
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
@@ -22,10 +21,11 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 import trio
 
 from xsfs import errors
-from xsfs.connection import Outbox, XenBusConnection, find
+from xsfs.aiolink import Batch, Link
+from xsfs.connection import XenBusConnection, find
 from xsfs.errors import StoreError, Timeout
 from xsfs.protocol import requests
-from xsfs.protocol.connection import Conversation, Event, Reply
+from xsfs.protocol.connection import Event, Reply
 from xsfs.protocol.packet import Op
 
 if TYPE_CHECKING:
@@ -110,114 +110,6 @@ class Subscription(Protocol):
         """Deliver an event."""
 
 
-class _Batch:
-    """Requests sent together, and the task that waits for all their results."""
-
-    __slots__ = ("done", "is_abandoned", "is_lost", "left", "results", "undoings")
-
-    def __init__(self, size: int) -> None:
-        self.results: list[object] = [None] * size
-        self.left = size
-        # The connection went before all were answered.
-        self.is_lost = False
-        # The task gave up waiting; what is to be done about replies that came before.
-        self.is_abandoned = False
-        self.undoings: list[Callable[[], None]] = []
-        self.done: trio.Event | None = None
-
-    def settle(self, index: int, result: object) -> None:
-        """One result has come."""
-        self.results[index] = result
-        self.left -= 1
-        if not self.left and self.done is not None:
-            self.done.set()
-
-    def lose(self) -> None:
-        """No more results will come."""
-        self.is_lost = True
-        if self.done is not None:
-            self.done.set()
-
-    async def wait(self) -> list[object]:
-        """All results.
-
-        Raises:
-            ConnectionError: not all came.
-        """
-        if self.left and not self.is_lost:
-            self.done = trio.Event()
-            try:
-                await self.done.wait()
-            except BaseException:
-                # All may have come since we were cancelled.
-                self.is_abandoned = True
-                for undo in self.undoings:
-                    undo()
-                raise
-        if self.is_lost:
-            raise errors.ConnectionError(errno.ECONNRESET, "the connection to the store was lost")
-        return self.results
-
-
-class _Link:
-    """One life of the connection."""
-
-    def __init__(self, stream: Stream) -> None:
-        self.stream = stream
-        self.fd = stream.fileno()
-        self.conversation: Conversation[tuple[_Batch, int]] = Conversation()
-        self.outbox = Outbox(stream)
-        self.more_to_send = trio.Event()
-        # Why the task that receives shall end, when another one found out.
-        self.failure: Exception | None = None
-        self._poll = select.poll()
-        self._poll.register(self.fd, select.POLLIN)
-
-    def is_readable_within(self, timeout_ms: int) -> bool:
-        """Whether something comes; blocks."""
-        return bool(self._poll.poll(timeout_ms))
-
-    def send(self, packets: list[bytes]) -> None:
-        """Send what the stream takes now, and leave the rest to `send_rest`."""
-        if self.outbox:
-            self.outbox.append(packets)
-        else:
-            self._flush(packets)
-            if self.outbox:
-                self.more_to_send.set()
-
-    async def send_rest(self) -> None:
-        """Send what `send` leaves, for ever."""
-        while True:
-            while self.outbox:
-                await trio.lowlevel.wait_writable(self.fd)
-                self._flush([])
-            self.more_to_send = trio.Event()
-            await self.more_to_send.wait()
-
-    def _flush(self, packets: list[bytes]) -> None:
-        try:
-            self.outbox.put(packets)
-        except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.ECONNRESET):
-                raise
-            # The reader sees the end of the connection, after what was still to be read.
-            self.outbox.clear()
-
-    def fail(self, error: Exception) -> None:
-        """Have the task that receives end the connection."""
-        if self.failure is None:
-            self.failure = error
-            trio.lowlevel.notify_closing(self.fd)
-
-    def close(self) -> None:
-        """Give the descriptor back, and let nobody wait for replies any more."""
-        for batch, _ in self.conversation.abandon():
-            batch.lose()
-        trio.lowlevel.notify_closing(self.fd)
-        self.stream.close()
-
-
 class Pipeline:
     """A connection to a XenStore that is made anew when it is lost.
 
@@ -244,7 +136,7 @@ class Pipeline:
         # Events may have been lost: all may have changed.
         self.on_reconnect: Callable[[], None] = lambda: None
         self._subscriptions: dict[bytes, Subscription] = {}
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._connected = trio.Event()
         # When the connection was lost, by trio's clock; and that somebody asks for the next.
         self._lost_s = -math.inf
@@ -269,7 +161,7 @@ class Pipeline:
         while True:
             epoch = self.epoch
             if stream is not None:
-                link = self._link = _Link(stream)
+                link = self._link = Link(stream)
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._serve, link, nursery.cancel_scope)
                     with trio.move_on_after(self.timeout_s) as patience:
@@ -302,7 +194,7 @@ class Pipeline:
             log.debug("%s: %s", self.path, error)
             return None
 
-    async def _serve(self, link: _Link, scope: trio.CancelScope) -> None:
+    async def _serve(self, link: Link, scope: trio.CancelScope) -> None:
         """One life of the connection, until it is lost."""
         epoch = self.epoch
         self.sent = self.answered = 0
@@ -369,7 +261,7 @@ class Pipeline:
             log.warning("%s: connected again", self.path)
             self.on_reconnect()
 
-    async def _receive(self, link: _Link) -> None:
+    async def _receive(self, link: Link) -> None:
         """Take all that comes, until the stream ends."""
         while link.failure is None and self._take(link):
             await trio.lowlevel.wait_readable(link.fd)
@@ -377,7 +269,7 @@ class Pipeline:
                 # Not trio.sleep: its clock is epoll's, which counts in milliseconds.
                 time.sleep(_GATHER_S)  # noqa: ASYNC251
 
-    def _take(self, link: _Link) -> bool:
+    def _take(self, link: Link) -> bool:
         """Take what has come, up to _CHUNK bytes; False at the end of the stream."""
         try:
             data = link.stream.receive(_CHUNK)
@@ -403,7 +295,7 @@ class Pipeline:
             log.exception("%r was not taken", event)
             self.on_reconnect()
 
-    def _linger(self, link: _Link, sent: _Batch) -> None:
+    def _linger(self, link: Link, sent: Batch) -> None:
         """Wait a moment for a few replies without leaving them to the loop.
 
         The store answers in less time than it takes to have the loop wait for it. When it
@@ -422,7 +314,7 @@ class Pipeline:
         except OSError as error:
             self._give_up(link, error)
 
-    def _give_up(self, link: _Link, error: Exception) -> None:
+    def _give_up(self, link: Link, error: Exception) -> None:
         """Let the connection be lost: it is of no use any more."""
         self._disconnected()
         link.fail(error)
@@ -466,7 +358,7 @@ class Pipeline:
         return error
 
     async def _complete(
-        self, batch: Sequence[Request[object]], tx_id: int, sent: _Batch | None
+        self, batch: Sequence[Request[object]], tx_id: int, sent: Batch | None
     ) -> list[object]:
         """Send what was not sent, window by window, and have all results."""
         repeatable = not tx_id and all(request.op in _REPEATABLE for request in batch)
@@ -484,14 +376,14 @@ class Pipeline:
             sent = None
         return results
 
-    def _send(self, window: Sequence[Request[object]], tx_id: int) -> _Batch:
+    def _send(self, window: Sequence[Request[object]], tx_id: int) -> Batch:
         link = self._link
         if link is None or tx_id >> _TX_ID_BITS not in (0, self.epoch):
             raise errors.ConnectionError(
                 errno.ECONNRESET, "the transaction was lost with its connection"
             )
         tx_id &= (1 << _TX_ID_BITS) - 1
-        sent = _Batch(len(window))
+        sent = Batch(len(window))
         send = link.conversation.send
         packets = []
         for index, request in enumerate(window):
@@ -506,7 +398,7 @@ class Pipeline:
         self.sent += len(window)
         return sent
 
-    def _undone_if_abandoned(self, request: Request[object], sent: _Batch) -> Request[object]:
+    def _undone_if_abandoned(self, request: Request[object], sent: Batch) -> Request[object]:
         """The same request, with that undone which it brings about when nobody waits for it."""
 
         def decode(payload: bytes) -> object:

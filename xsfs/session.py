@@ -194,7 +194,7 @@ class Session:
             nursery.start_soon(self._transactions.abort_idle)
             nursery.start_soon(self._announce, ready)
             with trio.CancelScope() as serving:
-                nursery.start_soon(_end_on_signal, signals, serving)
+                nursery.start_soon(self._end_on_signal, signals, serving)
                 await pyfuse3.main(max_tasks=_MAX_TASKS)
 
     async def _keep(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
@@ -253,13 +253,13 @@ class Session:
             log.info("not privileged: read-only is enforced by the daemon alone")
         return mount.device
 
-
-async def _end_on_signal(signals: AsyncIterator[int], serving: trio.CancelScope) -> None:
-    number = await anext(signals)
-    log.info("ending on %s", signal.Signals(number).name)
-    pyfuse3.terminate()
-    # Requests under way may wait for the store for long.
-    serving.deadline = trio.current_time() + _FINISHING_S
+    async def _end_on_signal(self, signals: AsyncIterator[int], serving: trio.CancelScope) -> None:
+        number = await anext(signals)
+        log.info("ending on %s", signal.Signals(number).name)
+        await self._courier.stale.close()
+        pyfuse3.terminate()
+        # Requests under way may wait for the store for long.
+        serving.deadline = trio.current_time() + _FINISHING_S
 
 
 def _escape(value: str) -> str:

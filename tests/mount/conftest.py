@@ -14,14 +14,28 @@ import pytest
 
 from tests.mount.mounting import Mounted
 from tests.mount.outside import Outside, Tap
+from tests.xen.daemons import KINDS, Daemon
 from tests.xen.link import Link
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.xen.daemons import Daemon
+    from tests.xen.packages import Xen
 
 _numbers = itertools.count(1)
+
+
+@pytest.fixture(params=KINDS, scope="module")
+def shared_daemon(request: pytest.FixtureRequest, xen: Xen) -> Iterator[Daemon]:
+    """A real daemon of each kind for all tests of a module.
+
+    What the embedded store does like them is its own tests' to say.
+    """
+    with (
+        TemporaryDirectory(prefix="xsfs-") as folder,
+        Daemon(request.param, Path(folder), xen) as daemon,
+    ):
+        yield daemon
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ mount --bind "$1/fuse" /dev/fuse
 
 # Python, or this checkout, may be in a home that is closed to others: a user of the tests may
 # look into every directory, and nothing more.
-_REACH = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
+REACH = ("--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search")
 
 
 class Machine:
@@ -82,7 +82,7 @@ class Machine:
         """Run a program to its end, with what it says."""
         enter = self._enter()
         if user:
-            enter += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *_REACH]
+            enter += ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *REACH]
         return subprocess.run(
             [*enter, *command],
             cwd="/",

@@ -31,6 +31,12 @@ _MS_REMOUNT = 32
 XSFS = (sys.executable, "-m", "xsfs")
 
 
+def _kernel_stacks(pid: int) -> str:
+    """Where the threads of a process are in the kernel."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return "\n".join((task / "stack").read_text() for task in tasks)
+
+
 class Mounted:
     """A running xsfs and its mountpoint.
 
@@ -151,10 +157,12 @@ class Mounted:
             try:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
+                stacks = _kernel_stacks(self.process.pid)
                 self.process.kill()
+                # Whoever waits in the kernel for an answer goes on only then.
+                subprocess.run(["umount", "-f", "-l", str(self.path)], check=False)
                 self.process.wait()
-                subprocess.run(["umount", "-l", str(self.path)], check=False)
-                raise
+                raise AssertionError(f"xsfs does not end: {stacks}\n{self.log()}") from None
         if check:
             assert self.process.returncode == self.status, self.log()
             bad = [

@@ -189,7 +189,7 @@ def test_a_store_that_does_not_answer(fuse: None, daemon: Daemon, mountpoint: Pa
         said = refused(daemon.socket, mountpoint, "-o", "timeout=0.2")
     finally:
         daemon.thaw()
-    assert said == f"cannot read the store: no answer from {daemon.socket} in 0.2 s"
+    assert said == f"cannot connect to {daemon.socket}: no answer in 0.2 s"
     assert not os.path.ismount(mountpoint)
 
 

@@ -122,7 +122,7 @@ def test_the_deepest_path_is_reached_and_goes(
     ]
     store.rm(b"/hostile/d")
     until(lambda: not (path / "d").exists(), timeout_s=30)
-    assert mounted.forgets_everything()
+    assert mounted.forgets_everything(timeout_s=30)
 
 
 def test_values_of_every_length_survive(

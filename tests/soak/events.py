@@ -39,6 +39,9 @@ CHANGES = 100_000
 # One change in so many removes its node, until the next change makes it again.
 REMOVALS = 10
 
+# What the daemon may hold more afterwards: Python's memory does not all go back.
+GROWTH_KB = 16_384
+
 # oxenstored freezes writers for good when a watcher is some 2,000 events behind: there, each
 # writer waits after so many changes until inotify has told of a change that it made last.
 PACE = {"xenstored": 0, "oxenstored": 150}
@@ -157,11 +160,14 @@ def soak(daemon: Daemon, changes: int, of: int) -> list[str]:
             wrong = watched.wrong + check(mounted.path, watched, last, every)
         finally:
             watched.stop()
+        after_kb = resident_kb(mounted.process.pid)
+        if after_kb > before_kb + GROWTH_KB:
+            wrong.append(f"memory grew from {before_kb} to {after_kb} KB")
         stats = json.loads((mounted.path / ".xsfs" / "stats").read_text())
         print(
             f"{daemon.kind}: {changes} changes at {changes / (written_s - started_s):.0f}/s, "
             f"heard {heard_s - written_s:.2f} s later; {dict(watched.counts)}; {stats}; "
-            f"memory {before_kb} -> {resident_kb(mounted.process.pid)} KB"
+            f"memory {before_kb} -> {after_kb} KB"
         )
         return wrong
 

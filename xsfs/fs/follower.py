@@ -383,7 +383,7 @@ class Follower:
                 return
             state = states[here]
             child = node.children.get(name) if node.children else None
-            if node.names is None:
+            if node.names is None or not node.used:
                 return
             if state is None:
                 own = mark.is_echo(None)
@@ -391,6 +391,10 @@ class Follower:
                     self.counts["echoes"] += 1
                 elif name in node.names:
                     yield from self._planner.vanished(node, name)
+                elif child is not None and child.told is not None and child.made <= stamp:
+                    # Looked up after its creation, of which nobody has been told yet.
+                    yield Notice(Kind.CREATED, node, name, child, child.told.directory)
+                    yield from self._planner.removed(child)
                 elif (
                     mark.foreign
                     and mark.clock > self._gone.get(here, -1)

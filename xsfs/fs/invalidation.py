@@ -20,6 +20,9 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+# How long an end waits for what is under way, in seconds.
+_CLOSE_S = 10.0
+
 
 class Invalidator:
     """Drops attributes, pages and entries from the kernel's caches.
@@ -77,15 +80,27 @@ class Invalidator:
             self._work = trio.Event()
             stale, self._stale = self._stale, {}
             self._dropping = True
-            await trio.to_thread.run_sync(_drop, stale.values(), abandon_on_cancel=True)
+            await trio.to_thread.run_sync(self._drop, stale.values(), abandon_on_cancel=True)
             self._dropping = False
             if not self._stale:
                 self._idle.set()
                 self._idle = trio.Event()
                 self._settled()
 
+    async def close(self) -> None:
+        """Drop nothing more; to be awaited while requests are still answered.
 
-def _drop(stale: Iterable[Callable[[], None]]) -> None:
-    for drop in stale:
-        with suppress(OSError):
-            drop()
+        What is under way may wait in the kernel for a lock that somebody holds until his
+        request is answered. Left waiting when the daemon ends it would keep /dev/fuse open, and
+        so the connection, the lock and the process, for ever.
+        """
+        self.active = False
+        self._stale.clear()
+        with trio.move_on_after(_CLOSE_S):
+            await self.settle()
+
+    def _drop(self, stale: Iterable[Callable[[], None]]) -> None:
+        for drop in stale:
+            if self.active:
+                with suppress(OSError):
+                    drop()

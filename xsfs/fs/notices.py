@@ -18,10 +18,8 @@ import subprocess
 import sys
 import time
 from collections import Counter, deque
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import pyfuse3
 import trio
 
 from xsfs import mounts
@@ -183,13 +181,10 @@ class Courier:
         parent = node.parent.face(Face.DIRECTORY) if node.parent is not None else None
         if parent is None or not parent.lookups or node.face(Face.FILE) is None:
             return
-        if not wait:
-            self.stale.entry(parent.ino, node.name)
-            return
-        with trio.move_on_after(_PATIENCE_S), suppress(OSError):
-            await trio.to_thread.run_sync(
-                pyfuse3.invalidate_entry, parent.ino, node.name, abandon_on_cancel=True
-            )
+        self.stale.entry(parent.ino, node.name)
+        if wait:
+            with trio.move_on_after(_PATIENCE_S):
+                await self.stale.settle()
 
     def invalidate_all(self) -> None:
         """Have the kernel ask again for everything."""
@@ -376,7 +371,15 @@ def _key(notice: Notice) -> tuple[Kind, Node | bytes]:
 def _start(orders: socket.socket, device: int) -> subprocess.Popen[bytes]:
     # From the main thread: the helper hears when the thread dies that started it.
     command = [sys.executable, "-I", "-S", poker.__file__, str(device)]
-    return subprocess.Popen(command, stdin=orders.fileno(), start_new_session=True, cwd="/")
+    return subprocess.Popen(
+        command,
+        stdin=orders.fileno(),
+        # Whoever started the daemon may wait for the end of its output.
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        cwd="/",
+    )
 
 
 async def _receive(orders: socket.socket) -> bytes:

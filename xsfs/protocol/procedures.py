@@ -119,11 +119,9 @@ def tree(top: bytes) -> Procedure[dict[bytes, bytes]]:
         StoreError: `top` itself cannot be read.
     """
     values: dict[bytes, bytes] = {}
-    level = [top]
+    level = [paths.check(top)]
     while level:
-        replies = yield [
-            request for path in level for request in (requests.directory(path), requests.read(path))
-        ]
+        replies = yield [request for path in level for request in requests.listing_and_value(path)]
         below: list[bytes] = []
         for path, names, value in zip(level, replies[::2], replies[1::2], strict=True):
             if isinstance(value, StoreError):

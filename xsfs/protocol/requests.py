@@ -120,6 +120,12 @@ def read(path: bytes) -> Request[bytes]:
     return Request(_READ, paths.check(path) + b"\0", _same)
 
 
+def listing_and_value(path: bytes) -> list[Request[object]]:
+    """`directory` and `read`, of a node that the store itself has named: not checked again."""
+    payload = path + b"\0"
+    return [Request(_DIRECTORY, payload, _strings), Request(_READ, payload, _same)]
+
+
 def write(path: bytes, value: bytes) -> Request[None]:
     """Set the value; creates the node, and its parents."""
     return Request(_WRITE, _fitting(paths.check(path) + b"\0" + value), _nothing)

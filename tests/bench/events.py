@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""How fast inotify tells of changes made by others, over both daemons.
+
+Delay beside what `xenstore-watch` takes to print the same event, in interleaved rounds; how
+many changes a second are told with none lost; and what an event costs that concerns nobody.
+Ends with status 1 when a bar is missed.
+
+    python -m tests.bench.events
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import xsfs
+from tests.bench.mount import Bar
+from tests.inotify import MODIFY, Heard, Inotify
+from tests.mount.mounting import Mounted
+from tests.xen.daemons import KINDS, Daemon
+from xsfs.protocol import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROUNDS = 300
+NODES = 3000
+DIRECTORIES = 30
+QUIET_EVENTS = 20_000
+
+# What oxenstored can have on its way to one watcher.
+BATCH = 500
+
+
+def delays(daemon: Daemon, top: Path, client: xsfs.Client) -> Iterator[tuple[float, float]]:
+    """Seconds from a write: to xenstore-watch's line, to inotify's MODIFY.
+
+    From its start, not from the writer's reply: before that has come through, xenstore-watch
+    has often printed its line.
+    """
+    for node in (b"/heard/here", b"/elsewhere/below/there"):
+        client.write(node, b"")
+    with (
+        daemon.start_tool("xenstore-watch", "/elsewhere/below/there") as watch,
+        Inotify() as inotify,
+    ):
+        watch.read_line()
+        inotify.watch(top / "heard" / "here", "here", MODIFY)
+        for at in range(ROUNDS):
+            value = b"%d" % at
+            start_s = perf_counter()
+            client.write(b"/elsewhere/below/there", value)
+            watch.read_line()
+            watch_s = perf_counter() - start_s
+            start_s = perf_counter()
+            client.write(b"/heard/here", value)
+            inotify.until(Heard("here", "MODIFY").__eq__)
+            yield watch_s, perf_counter() - start_s
+
+
+def rate(top: Path, client: xsfs.Client) -> float:
+    """Distinct changes told in a second; fails when one is not."""
+    nodes = [(f"d{at % DIRECTORIES}", f"n{at}") for at in range(NODES)]
+    with Inotify() as inotify:
+        for at in range(0, NODES, BATCH):
+            client.batch([requests.write(path(node), b"") for node in nodes[at : at + BATCH]])
+        for at in range(DIRECTORIES):
+            inotify.watch(top / "rate" / f"d{at}", f"d{at}", MODIFY)
+        start_s = perf_counter()
+        for at in range(0, NODES, BATCH):
+            batch = nodes[at : at + BATCH]
+            client.batch([requests.write(path(node), b"1") for node in batch])
+            missing = {Heard(directory, "MODIFY", name) for directory, name in batch}
+            while missing:
+                missing.discard(inotify.take())
+        return NODES / (perf_counter() - start_s)
+
+
+def path(node: tuple[str, str]) -> bytes:
+    return f"/rate/{node[0]}/{node[1]}".encode()
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time of a process, in seconds."""
+    return (
+        sum(
+            int((task / "schedstat").read_text().split()[0])
+            for task in Path(f"/proc/{pid}/task").iterdir()
+        )
+        / 1e9
+    )
+
+
+def cost(mounted: Mounted, client: xsfs.Client) -> float:
+    """CPU time in microseconds for an event on a node that the kernel does not know."""
+    assert mounted.process is not None
+    batch = [requests.write(b"/quiet/d%d/n%d" % (at % 9, at), b"1") for at in range(BATCH)]
+    client.batch(batch)
+    events, before_s = mounted.stats()["events"], cpu_s(mounted.process.pid)
+    for _ in range(QUIET_EVENTS // BATCH):
+        client.batch(batch)
+        # Until it has taken those.
+        (mounted.path / "quiet").exists()
+    after_s = cpu_s(mounted.process.pid)
+    return (after_s - before_s) * 1e6 / (mounted.stats()["events"] - events)
+
+
+def main() -> int:
+    bars = []
+    for kind in KINDS:
+        with (
+            TemporaryDirectory(prefix="xsfs-") as folder,
+            Daemon(kind, Path(folder)) as daemon,
+            Mounted(daemon.socket) as mounted,
+            xsfs.Client(unix_socket_path=str(daemon.socket)) as client,
+        ):
+            both = list(delays(daemon, mounted.path, client))
+            watch_s, heard_s = (median(times) for times in zip(*both, strict=True))
+            told = rate(mounted.path, client)
+            spent_us = cost(mounted, client)
+        print(
+            f"{kind}: xenstore-watch {watch_s * 1e6:.0f} us, inotify {heard_s * 1e6:.0f} us; "
+            f"{told:.0f} changes/s; {spent_us:.1f} us CPU for an event that concerns nobody"
+        )
+        bars += [
+            Bar(f"{kind}: delay of inotify / delay of xenstore-watch", heard_s / watch_s, 3),
+            Bar(f"{kind}: 1,000 changes/s / changes told in a second", 1000 / told, 1),
+            Bar(f"{kind}: CPU time of an event / 50 us", spent_us / 50, 1),
+        ]
+    print(*bars, sep="\n")
+    return int(any(bar.ratio > bar.most for bar in bars))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

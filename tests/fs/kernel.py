@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Plays the kernel: calls the handlers of a file system, and keeps the lookup counts they give.
+
+No FUSE: what the kernel would cache, lock or merge is not played. One trio task at a time.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pyfuse3
+import trio
+
+from xsfs.aio import Client
+from xsfs.fs.accomplice import Accomplice
+from xsfs.fs.changes import Changes
+from xsfs.fs.control import Controls
+from xsfs.fs.entries import Entries
+from xsfs.fs.follower import Follower
+from xsfs.fs.nodes import NodeTable
+from xsfs.fs.notices import Courier
+from xsfs.fs.operations import Operations
+from xsfs.fs.tree import Tree
+from xsfs.options import Options
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
+
+    import pytest
+
+# A thread that is not the event helper's.
+CONTEXT: Any = SimpleNamespace(pid=4711, uid=0, gid=0, umask=0)
+
+
+class Kernel:
+    """The handlers over a store, and what was learnt from them.
+
+    Args:
+        client: to be run by the caller.
+        entries_at_once: how many entries of a directory fit into a reply.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        monkeypatch: pytest.MonkeyPatch,
+        options: Options | None = None,
+        entries_at_once: int = 5,
+    ) -> None:
+        options = Options(events="off") if options is None else options
+        self.client = client
+        self.table = NodeTable(options.root)
+        tree = self.tree = Tree(client, self.table, options, want_perms=False)
+        courier = Courier(self.table, options)
+        self.follower = Follower(tree, courier)
+        entries = Entries(tree, Controls(self.table.view, dict, hidden=[], everywhere={}))
+        self.ops = Operations(
+            tree,
+            Changes(tree, self.follower.echoes),
+            entries,
+            Accomplice(self.table, entries, courier),
+        )
+        self.lookups: Counter[int] = Counter()
+        self._entries_at_once = entries_at_once
+        monkeypatch.setattr(pyfuse3, "readdir_reply", self._readdir_reply)
+
+    def _readdir_reply(
+        self, token: list[tuple[bytes, int, int]], name: bytes, attr: Any, next_id: int
+    ) -> bool:
+        if len(token) == self._entries_at_once:
+            return False
+        token.append((name, attr.st_ino, next_id))
+        if name not in (b".", b".."):
+            self.lookups[attr.st_ino] += 1
+        return True
+
+    def _learn(self, attr: Any) -> int:
+        ino: int = attr.st_ino
+        self.lookups[ino] += 1
+        return ino
+
+    async def walk(self, path: bytes) -> int:
+        """The inode at a path, every step of it looked up."""
+        ino: int = pyfuse3.ROOT_INODE
+        for name in path.split(b"/"):
+            ino = self._learn(await self.ops.lookup(ino, name, CONTEXT))
+        return ino
+
+    async def mkdir(self, parent: int, name: bytes) -> int:
+        """mkdir(2)."""
+        return self._learn(await self.ops.mkdir(parent, name, 0o755, CONTEXT))
+
+    async def create(self, parent: int, name: bytes, flags: int = os.O_WRONLY) -> tuple[int, int]:
+        """open(2) with O_CREAT: file handle and inode."""
+        info, attr = await self.ops.create(parent, name, 0o644, flags, CONTEXT)
+        return info.fh, self._learn(attr)
+
+    async def read(self, ino: int) -> bytes:
+        """The whole text of a file."""
+        info = await self.ops.open(ino, os.O_RDONLY, CONTEXT)
+        try:
+            return await self.ops.read(info.fh, 0, 8192)
+        finally:
+            await self.ops.release(info.fh)
+
+    async def list(
+        self, ino: int, between: Callable[[], Awaitable[None]] | None = None
+    ) -> list[bytes]:
+        """The names in a directory; `between` is awaited after every reply."""
+        fh = await self.ops.opendir(ino, CONTEXT)
+        names: list[bytes] = []
+        start = 0
+        while True:
+            token: Any = []
+            await self.ops.readdir(fh, start, token)
+            if not token:
+                break
+            names += [name for name, _, _ in token]
+            start = token[-1][2]
+            if between is not None:
+                await between()
+        await self.ops.releasedir(fh)
+        return names[2:]
+
+    async def forget(self) -> None:
+        """Drop every lookup that there was."""
+        await self.ops.forget(list(self.lookups.items()))
+        self.lookups.clear()
+
+    async def check(self) -> None:
+        """After forgetting everything the node table holds the root alone."""
+        await self.forget()
+        assert list(self.table) == [self.table.root]
+        root = self.table.view.root
+        for node in root.subtree():
+            assert node is root or not node.faces
+            assert not node.pending
+            assert not node.held
+
+
+@asynccontextmanager
+async def kernel(
+    socket: Path, monkeypatch: pytest.MonkeyPatch, options: Options | None = None
+) -> AsyncIterator[Kernel]:
+    """A file system without FUSE over the store at `socket`; ends with the check."""
+    client = Client(str(socket))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(client.run)
+        made = Kernel(client, monkeypatch, options)
+        await made.follower.watch()
+        await made.tree.refresh_node(made.table.root.node)
+        await made.tree.prefetch(made.table.root.node)
+        nursery.start_soon(made.follower.run)
+        yield made
+        await made.follower.settle()
+        await made.check()
+        nursery.cancel_scope.cancel()
