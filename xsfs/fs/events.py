@@ -283,9 +283,14 @@ class Planner:
 
     def flashed(self, parent: Node, name: bytes, *, directory: bool) -> Iterator[Notice]:
         """A child that came and went between two looks: an event named it, and it is not there."""
-        node = self._ghost(parent, name, directory=directory)
-        yield Notice(Kind.CREATED, parent, name, node, directory)
-        yield Notice(Kind.REMOVED, parent, name, node, directory)
+        node = parent.children.get(name) if parent.children else None
+        if node is None:
+            node = self._ghost(parent, name, directory=directory)
+        if node.told is None:
+            # Not even looked at meanwhile.
+            node.told = Told(b"", b"", node.directory)
+        yield Notice(Kind.CREATED, parent, name, node, node.told.directory)
+        yield from self.removed(node)
 
     def _ghost(self, parent: Node, name: bytes, *, directory: bool) -> Node:
         """A node that is not in the store any more, nor in the table."""
