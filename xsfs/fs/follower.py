@@ -391,10 +391,6 @@ class Follower:
                     self.counts["echoes"] += 1
                 elif name in node.names:
                     yield from self._planner.vanished(node, name)
-                elif child is not None and child.told is not None and child.made <= stamp:
-                    # Looked up after its creation, of which nobody has been told yet.
-                    yield Notice(Kind.CREATED, node, name, child, child.told.directory)
-                    yield from self._planner.removed(child)
                 elif (
                     mark.foreign
                     and mark.clock > self._gone.get(here, -1)
