@@ -122,7 +122,7 @@ def test_the_deepest_path_is_reached_and_goes(
     ]
     store.rm(b"/hostile/d")
     until(lambda: not (path / "d").exists(), timeout_s=30)
-    assert mounted.forgets_everything(timeout_s=30)
+    assert mounted.forgets_everything()
 
 
 def test_values_of_every_length_survive(
@@ -162,6 +162,6 @@ def test_tens_of_thousands_of_children_are_listed_each_once(
     with Mounted(shared_daemon.socket, "root=/hostile") as mounted:
         listed = os.listdir(mounted.path / "many")
         assert len(listed) == len(set(listed)) == count
-        assert mounted.forgets_everything(timeout_s=30)
+        assert mounted.forgets_everything()
     store.rm(b"/hostile")
     store.close()

@@ -22,6 +22,7 @@ from xsfs.fs.attributes import Attributes
 from xsfs.fs.handles import DirectoryHandle, Handle, PokeHandle, ValueHandle
 from xsfs.fs.nodes import Face
 from xsfs.fs.tree import FSError
+from xsfs.fs.xattrs import Xattrs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,14 +31,11 @@ if TYPE_CHECKING:
     from xsfs.fs.changes import Changes
     from xsfs.fs.entries import Entries
     from xsfs.fs.handles import Waker
-    from xsfs.fs.nodes import Inode, Node
+    from xsfs.fs.nodes import Inode
     from xsfs.fs.tree import Tree
     from xsfs.pipeline import InTime
 
 log = logging.getLogger(__name__)
-
-_PERMS = b"user.xenstore.perms"
-_PATH = b"user.xenstore.path"
 
 
 class Operations(pyfuse3.Operations):
@@ -54,6 +52,7 @@ class Operations(pyfuse3.Operations):
         self._entries = entries
         self._attributes = Attributes(tree, entries)
         self._accomplice = accomplice
+        self._xattrs = Xattrs(tree, changes)
         self._handles: dict[int, Handle] = {}
         self._directories: dict[int, DirectoryHandle] = {}
         self._next_fh = 1
@@ -377,39 +376,22 @@ class Operations(pyfuse3.Operations):
 
     # -- extended attributes ------------------------------------------------------------------
 
-    def _with_xattrs(self, ino: int) -> Node | None:
-        inode = self._table[ino]
-        return inode.node if inode.face in (Face.FILE, Face.DIRECTORY, Face.VALUE) else None
-
     @answering
     async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
-        node = self._with_xattrs(inode)
-        if node is not None and name == _PATH:
-            return node.path
-        if node is not None and name == _PERMS and not node.pending:
-            perms = await self._tree.client.get_perms(node.path, node.view.tx_id)
-            return b",".join(perms)
-        raise FSError(pyfuse3.ENOATTR)
+        return await self._xattrs.get(self._table[inode], name)
 
     @answering
     async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> list[bytes]:
-        return [] if self._with_xattrs(inode) is None else [_PERMS, _PATH]
+        return self._xattrs.names(self._table[inode])
 
     @answering
     async def setxattr(
         self, inode: int, name: bytes, value: bytes, ctx: pyfuse3.RequestContext
     ) -> None:
         self._require_writable()
-        node = self._with_xattrs(inode)
-        if node is None or name not in (_PERMS, _PATH):
-            raise FSError(errno.EOPNOTSUPP)
-        if name == _PERMS:
-            await self._changes.set_perms(node, value)
-        elif value != node.path:
-            # `cp -a` brings along where the original stood; that is not ours to set.
-            log.debug("%r keeps its own path", node)
+        await self._xattrs.set(self._table[inode], name, value)
 
     @answering
     async def removexattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         self._require_writable()
-        raise FSError(errno.EPERM if name in (_PERMS, _PATH) else pyfuse3.ENOATTR)
+        self._xattrs.remove(name)
