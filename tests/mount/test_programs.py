@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.conftest import missing
 from tests.mount.shell import run, sh, until
 
 if TYPE_CHECKING:
@@ -137,9 +138,10 @@ TAR = "tar --xattrs --xattrs-include='*'"
 VIM = "vim -Nu NONE -i NONE -n -es -c 'set backupcopy={}' -c '{}' -c wq {}"
 
 
-@pytest.mark.skipif(shutil.which("vim") is None, reason="vim is missing")
 @pytest.mark.parametrize("backupcopy", ["yes", "no", "auto"])
 def test_vim_edits_a_value_in_place(here: Here, tmpfs: Path, backupcopy: str) -> None:
+    if shutil.which("vim") is None:
+        missing("vim is missing (Debian: vim)")
     here.store.set_perms(here.at(b"top/name"), b"n0,r7")
     command = VIM.format(backupcopy, "%s/guest/edited", "top/name")
     ours, theirs = run(command, here.path), run(command, tmpfs)
