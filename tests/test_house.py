@@ -21,7 +21,8 @@ PACKAGE = Path(xsfs.__file__).parent
 # A room imports only from rooms that stand above it here.
 ROOMS = (
     *("errors", "protocol", "connection", "jsontext", "jsontree"),
-    *("waiters", "link", "router", "monitors", "client", "compat", "aiolink", "pipeline", "aio"),
+    *("waiters", "link", "router", "monitors", "client", "compat", "aiolink"),
+    *("patience", "pipeline", "aio"),
     *("server", "options", "mounts", "embedded", "fs", "session", "daemon", "cli", "__main__"),
 )
 

@@ -24,13 +24,13 @@ from xsfs import errors
 from xsfs.aiolink import Batch, Link
 from xsfs.connection import XenBusConnection, find
 from xsfs.errors import StoreError, Timeout
+from xsfs.patience import InTime, begin
 from xsfs.protocol import requests
 from xsfs.protocol.connection import Event, Reply
 from xsfs.protocol.packet import Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from types import TracebackType
 
     from xsfs.connection import Stream
     from xsfs.protocol.procedures import Procedure
@@ -343,6 +343,10 @@ class Pipeline:
         """A block that ends with `Timeout` when it takes longer than `timeout_s`."""
         return InTime(self)
 
+    def count_together(self, together: bool) -> None:
+        """Whether `timeout_s` is for all that this task asks from now on, or for each call."""
+        begin(self if together else None)
+
     @property
     def progress(self) -> tuple[int, int]:
         """What moves with each answer of the store."""
@@ -447,31 +451,6 @@ class Pipeline:
                 wanted = procedure.send(await self.batch(wanted, tx_id))
         except StopIteration as stop:
             return cast("T", stop.value)
-
-
-class InTime:
-    """A block that is given up when the store takes too long."""
-
-    __slots__ = ("_before", "_pipeline", "_scope")
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self._pipeline = pipeline
-        self._before = pipeline.progress
-        self._scope = trio.CancelScope(deadline=trio.current_time() + pipeline.timeout_s)
-
-    def __enter__(self) -> None:
-        self._scope.__enter__()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        swallowed = self._scope.__exit__(kind, error, traceback)
-        if self._scope.cancelled_caught:
-            raise self._pipeline.overdue(self._before)
-        return swallowed
 
 
 def _first(group: BaseExceptionGroup[Exception]) -> Exception:

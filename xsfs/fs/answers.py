@@ -21,8 +21,6 @@ from xsfs.pipeline import Away
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from xsfs.pipeline import InTime
-
 P = ParamSpec("P")
 T = TypeVar("T")
 S = TypeVar("S", bound="Served")
@@ -58,25 +56,23 @@ Method: TypeAlias = "Callable[Concatenate[S, P], Coroutine[Any, Any, T]]"
 class Served(Protocol):
     """Whose handlers these are."""
 
-    def in_time(self) -> InTime:
-        """A block that is given up when the store takes too long."""
+    def count_together(self, together: bool) -> None:
+        """Whether what this task asks of the store from now on has one timeout together."""
 
 
 def answering(handler: Method[S, P, T]) -> Method[S, P, T]:
     """A handler whose every exception is an answer, in time; the mount lives on."""
-
-    @functools.wraps(handler)
-    async def in_time(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        with self.in_time():
-            return await handler(self, *args, **kwargs)
-
-    return waiting(in_time)
+    return _translating(handler, in_time=True)
 
 
 def waiting(handler: Method[S, P, T]) -> Method[S, P, T]:
     """As `answering`, but it may wait for as long as its caller does."""
+    return _translating(handler, in_time=False)
 
+
+def _translating(handler: Method[S, P, T], *, in_time: bool) -> Method[S, P, T]:
     async def translated(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        self.count_together(in_time)
         try:
             return await handler(self, *args, **kwargs)
         except pyfuse3.FUSEError:

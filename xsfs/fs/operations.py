@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from xsfs.fs.handles import Waker
     from xsfs.fs.nodes import Inode
     from xsfs.fs.tree import Tree
-    from xsfs.pipeline import InTime
 
 log = logging.getLogger(__name__)
 
@@ -57,9 +56,9 @@ class Operations(pyfuse3.Operations):
         self._directories: dict[int, DirectoryHandle] = {}
         self._next_fh = 1
 
-    def in_time(self) -> InTime:
-        """A block that is given up when the store takes too long."""
-        return self._tree.client.in_time()
+    def count_together(self, together: bool) -> None:
+        """Whether what this task asks of the store from now on has one timeout together."""
+        self._tree.client.count_together(together)
 
     # -- names --------------------------------------------------------------------------------
 
