@@ -3,9 +3,13 @@
 """Has the kernel ask again for what it holds and must not believe any more.
 
 Attributes are dropped at once: that takes a lock of the inode and waits for nobody
-(fuse_reverse_inval_inode in fs/fuse/inode.c). Pages and directory entries can wait for a
-request under way on the same inode, so they are dropped in a thread, in order. What is said
-here of the trio thread is for it alone.
+(fuse_reverse_inval_inode in fs/fuse/inode.c). Directory entries can wait for a request under
+way on the same directory, so they are dropped in a thread, in order. What is said here of the
+trio thread is for it alone.
+
+Pages there are none: all files are read by direct I/O. From the page cache the kernel gives as
+much as it takes the size to be, and it keeps the old size when the answer to its getattr meets
+a write, such as a poke: half of a new value would be read.
 """
 
 from __future__ import annotations
@@ -25,19 +29,17 @@ _CLOSE_S = 10.0
 
 
 class Invalidator:
-    """Drops attributes, pages and entries from the kernel's caches.
+    """Drops attributes and entries from the kernel's caches.
 
     Args:
-        pages: files' contents may be in the page cache.
         settled: called whenever nothing is left to be dropped.
     """
 
-    def __init__(self, *, pages: bool, settled: Callable[[], None]) -> None:
+    def __init__(self, settled: Callable[[], None]) -> None:
         # Only between mounting and unmounting is there anybody to tell.
         self.active = False
-        self._pages = pages
         self._settled = settled
-        # What to do in the thread; a page is dropped once.
+        # What to do in the thread; an entry is dropped once.
         self._stale: dict[tuple[int, bytes], Callable[[], None]] = {}
         self._dropping = False
         self._work = trio.Event()
@@ -49,24 +51,18 @@ class Invalidator:
         return self._dropping or bool(self._stale)
 
     def inode(self, ino: int) -> None:
-        """Drop an inode's attributes, and its content."""
-        if not self.active:
-            return
-        # ENOENT: the kernel does not have it, which is as good. So everywhere here.
-        with suppress(OSError):
-            pyfuse3.invalidate_inode(ino, attr_only=True)
-        if self._pages:
-            self._later((ino, b""), partial(pyfuse3.invalidate_inode, ino))
+        """Drop an inode's attributes."""
+        if self.active:
+            # ENOENT: the kernel does not have it, which is as good. So everywhere here.
+            with suppress(OSError):
+                pyfuse3.invalidate_inode(ino, attr_only=True)
 
     def entry(self, parent_ino: int, name: bytes, deleted_ino: int = 0) -> None:
         """Drop a directory's entry, as a deleted one when that is the inode it leads to."""
         if self.active:
             drop = partial(pyfuse3.invalidate_entry, parent_ino, name, deleted_ino)
-            self._later((parent_ino, name), drop)
-
-    def _later(self, key: tuple[int, bytes], drop: Callable[[], None]) -> None:
-        self._stale[key] = drop
-        self._work.set()
+            self._stale[parent_ino, name] = drop
+            self._work.set()
 
     async def settle(self) -> None:
         """Wait until nothing is left to be dropped."""

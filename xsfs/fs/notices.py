@@ -106,7 +106,7 @@ class Courier:
 
     def __init__(self, table: NodeTable, options: Options) -> None:
         self.counts: Counter[str] = Counter(pokes=0, merged=0, failed=0, helpers=0)
-        self.stale = Invalidator(pages=options.cache == "watch", settled=self._push)
+        self.stale = Invalidator(self._push)
         self._table = table
         self._options = options
         self._wanted = {"full": frozenset(Kind), "modify": {Kind.MODIFIED}, "off": frozenset()}[
@@ -166,7 +166,7 @@ class Courier:
         return (node.parent, node.name) in self._unsettled
 
     def invalidate(self, node: Node) -> None:
-        """Have the kernel ask again for a node's attributes and content."""
+        """Have the kernel ask again for a node's attributes."""
         for inode in node.faces:
             if inode.lookups:
                 self.stale.inode(inode.ino)
