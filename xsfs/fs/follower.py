@@ -37,9 +37,11 @@ log = logging.getLogger(__name__)
 
 SPECIALS = (b"@introduceDomain", b"@releaseDomain")
 
-# oxenstored holds events back when more than 1024 are queued; what follows a burst this long
-# cannot be trusted, and everything is looked at again.
-BURST = 1000
+# oxenstored holds events back when more than 1024 are queued, and then everything must be looked
+# at again. Replies are queued with them: of two requests, the second sent when the first was
+# answered, one reply at most is queued at a time. So more than 1024 queued events are more than
+# 512 in a row without such a reply, on one side of it or the other.
+BURST = 500
 # A burst ends with a pause this long, in seconds.
 _PAUSE_S = 0.05
 
@@ -81,7 +83,8 @@ class Follower:
         self._root_watch: Watch | None = None
         # No event is missed, as far as is known.
         self._listening = True
-        self._burst = 0
+        # How many events came in a row; what was sent when it began.
+        self._burst = self._sent = 0
         self._last_event_s = -1.0
         self._long_burst = trio.Event()
         self._echoed = trio.Event()
@@ -111,12 +114,15 @@ class Follower:
             return
         self.counts["events"] += 1
         now_s = trio.current_time()
-        self._burst = self._burst + 1 if now_s - self._last_event_s < _PAUSE_S else 1
+        client = self._tree.client
+        if client.answered > self._sent or now_s - self._last_event_s >= _PAUSE_S:
+            self._burst, self._sent = 0, client.sent
+        self._burst += 1
         self._last_event_s = now_s
         if self._burst == BURST:
             self._long_burst.set()
         path = event.path
-        echoes = self.echoes.outstanding(path, self._tree.client.answered)
+        echoes = self.echoes.outstanding(path, client.answered)
         if self._view.record(path, 0 if echoes else time.time_ns()) is None:
             return
         route, rest = self._route(path)
@@ -201,6 +207,7 @@ class Follower:
     def reconnected(self) -> None:
         """The store was away: all may have changed, and no echo of ours will come."""
         self.echoes.clear()
+        self._sent = 0
         self.distrust()
 
     def suspect(self, node: Node) -> None:
