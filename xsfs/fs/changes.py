@@ -38,7 +38,7 @@ class Changes(Steps):
             StoreError: the store refused it.
         """
         if node.pending:
-            await self.write(node, b"")
+            await self.write(node, b"", late=True)
         entries = perms.split(b",")
         joined = b"".join(entry + b"\0" for entry in entries)
         with self.expect(node, node.path, exists=True, perms=joined):
@@ -67,7 +67,8 @@ class Changes(Steps):
                 raise
             node = table.child(parent, name)
             node.pending = True
-            parent.mtime_ns = self.tree.now_ns()
+            node.changed_at(self.tree.now_ns())
+            parent.changed_at(self.tree.now_ns())
             return table.inode(node, Face.FILE), True
         if exclusive:
             raise FSError(errno.EEXIST)

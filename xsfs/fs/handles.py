@@ -105,7 +105,7 @@ class ValueHandle(Handle):
     """A node's value, open.
 
     Each write stores the whole new value. Truncation and creation wait for the first write,
-    for `sync`, for a touch or for the release: so nobody sees a value that nobody wrote.
+    for `sync` or for the release: so nobody sees a value that nobody wrote.
     """
 
     def __init__(
@@ -220,9 +220,9 @@ class ValueHandle(Handle):
     async def sync(self) -> None:
         """Store a truncation or creation that is still to be stored."""
         if self._is_cut:
-            await self._store(self._text)
+            await self._store(self._text, late=True)
         elif self._writable and self.node.pending and self.node.alive:
-            await self._store(b"")
+            await self._store(b"", late=True)
 
     async def release(self) -> None:
         """As `sync`; there is nobody left to be told that it fails."""
@@ -245,6 +245,7 @@ class ValueHandle(Handle):
         self._text, self._cut = text, True
         self._as_of = self.node.written
         self.node.draft_size = len(text)
+        self.node.changed_at(self._tree.now_ns())
 
     async def _renew_unless_cut(self) -> None:
         if not self._is_cut:
@@ -255,11 +256,11 @@ class ValueHandle(Handle):
         if size > PAYLOAD_MAX + 1:
             raise FSError(errno.EFBIG)
 
-    async def _store(self, text: bytes) -> None:
+    async def _store(self, text: bytes, *, late: bool = False) -> None:
         node = self.node
         value = filenames.from_text(text, self._raw)
         exclusive = self._exclusive and not node.written
-        await self._changes.write(node, value, exclusive=exclusive)
+        await self._changes.write(node, value, exclusive=exclusive, late=late)
         self._text, self._cut = text, False
         self._as_of = node.written
         for poller in node.pollers or ():
