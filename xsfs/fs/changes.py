@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from xsfs.errors import NotFound
+from xsfs.errors import NotFound, StoreError, TooBig
 from xsfs.fs import names as filenames
 from xsfs.fs import renames
 from xsfs.fs.nodes import Face
@@ -153,8 +153,10 @@ class Changes(Steps):
             )
             if isinstance(listing, NotFound):
                 raise FSError(errno.ENOENT)
+            if isinstance(listing, StoreError) and not isinstance(listing, TooBig):
+                raise listing
             if listing:
-                # Children, or (E2BIG) so many that they do not fit into a reply.
+                # Children, or so many that they do not fit into a reply.
                 raise FSError(refusal)
             if value and not with_value:
                 raise FSError(errno.ENOTEMPTY)
