@@ -126,7 +126,7 @@ class ValueHandle(Handle):
         self._write_only = bool(flags & os.O_WRONLY)
         self._append = bool(flags & os.O_APPEND)
         # The node must not be there at the first store.
-        self._exclusive = exclusive
+        self._exclusive = exclusive and created
         # The file's text as this handle sees it: what it read, or what it has written.
         self._text = b""
         # The count of the node's stores by us when the text was current.

@@ -234,12 +234,7 @@ class Operations(pyfuse3.Operations):
         exclusive = bool(flags & os.O_EXCL)
         inode, new = await self._changes.create(parent.node, name, exclusive=exclusive)
         handle = ValueHandle(
-            self._tree,
-            self._changes,
-            inode.node,
-            flags,
-            created=new,
-            exclusive=exclusive and new,
+            self._tree, self._changes, inode.node, flags, created=new, exclusive=exclusive
         )
         try:
             await handle.open(truncate=bool(flags & os.O_TRUNC))
