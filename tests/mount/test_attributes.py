@@ -7,6 +7,8 @@ from __future__ import annotations
 import errno
 import os
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,6 +74,72 @@ def test_mtime_is_when_the_node_was_seen_to_change(here: Here) -> None:
 def test_a_time_that_is_set_stays_until_the_next_change(here: Here) -> None:
     sh("echo 1 > f; touch -d @1000000 f; test $(stat -c %Y f) = 1000000", here.path)
     sh("echo 2 > f; test $(stat -c %Y f) -gt 1000000", here.path)
+
+
+@pytest.mark.parametrize(
+    ("command", "kept"),
+    [
+        ("touch -d @0 f", True),
+        ("touch -d @0 new; mv new f", True),
+        ("exec 3> f; touch -d @0 f; exec 3>&-", True),
+        ("rm f; exec 3> f; touch -d @0 f; sync f", True),
+        ("rm f; exec 3> f; touch -d @0 f; setfattr -n user.xenstore.perms -v n0 f", True),
+        ("touch -d @0 f; setfattr -n user.xenstore.perms -v n0,r5 f", True),
+        ("touch -d @0 f; exec 3>> f", True),
+        ("touch -d @0 f; : > f", False),
+        ("touch -d @0 f; truncate -s 1 f", False),
+        ("exec 3> f; touch -d @0 f; echo 2 >&3", False),
+        ("rm f; exec 3> f; touch -d @0 f; echo 2 >&3", False),
+    ],
+)
+def test_a_time_that_is_set_outlasts_what_was_truncated_or_created_before(
+    here: Here, command: str, kept: bool
+) -> None:
+    path = here.path / "f"
+    path.write_text("1")
+    sh(command, here.path)
+    until(lambda: here.store.read(here.at(b"f")) is not None)
+    ask_for_something_new(here)
+    assert (path.stat().st_mtime == 0) == kept
+    here.store.write(here.at(b"f"), b"by another")
+    until(lambda: path.stat().st_mtime > 0)
+
+
+def ask_for_something_new(here: Here) -> None:
+    """All events so far have come by the time that the answer does."""
+    here.store.write(here.at(b"last"), b"")
+    until((here.path / "last").exists)
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        "cp -a {}/top .",
+        "rsync -a --inplace {}/top .",
+        "tar --format=posix -cf - -C {} top | tar -xf -",
+        "cp -r {0}/top . && cp -a {0}/top .",
+        "cp -a {0}/top x && mv x top",
+        "mkdir top && find {0}/top -mindepth 1 -type d -printf '%P\\n' | (cd top; xargs mkdir)"
+        " && (cd {0}/top; find . -depth -print0) | (cd top; xargs -0 -I% touch -r {0}/top/% %)",
+    ],
+    ids=["cp", "rsync", "tar", "cp over", "cp and mv", "touch"],
+)
+def test_copies_have_the_times_of_what_they_are_copies_of(here: Here, copy: str) -> None:
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        top = Path(folder) / "top"
+        for number in range(30):
+            file = top / f"d{number % 3}" / f"f{number}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("line\n" * (number % 5))
+        paths = [top, *sorted(top.rglob("*"))]
+        for number, path in enumerate(paths):
+            os.utime(path, ns=(0, number * 1_000_000_001))
+        sh(copy.format(folder), here.path)
+        until(lambda: len(here.store.tree(here.at(b"top"))) == len(paths))
+        ask_for_something_new(here)
+        for path in paths:
+            copied = here.path / path.relative_to(folder)
+            assert copied.stat().st_mtime_ns == path.stat().st_mtime_ns, copied
 
 
 def test_permissions_are_an_extended_attribute(here: Here) -> None:

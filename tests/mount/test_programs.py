@@ -189,3 +189,14 @@ def test_rsync_without_inplace_is_refused_its_temporary_names(here: Here, tmpfs:
     assert done.returncode == 23
     assert "Invalid argument" in done.stderr
     sh(f"rsync -a --temp-dir={tmpfs} {tmpfs}/top/ copy && diff -r {tmpfs}/top copy", here.path)
+
+
+@pytest.mark.parametrize("options", ["", "-m 644"])
+def test_install_is_refused_its_modes_and_has_stored_the_value(
+    here: Here, tmpfs: Path, options: str
+) -> None:
+    # Whatever mode is asked for, it first sets 0600.
+    done = run(f"install {options} {tmpfs}/top/name copy", here.path)
+    assert done.returncode == 1
+    assert "Operation not permitted" in done.stderr
+    assert here.store.read(here.at(b"copy")) == b"guest"

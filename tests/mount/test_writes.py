@@ -42,6 +42,9 @@ WRITES = {
 }
 
 
+PYTHON = "python3 -c \"import sys; open('f', 'wb', 0).write(sys.stdin.buffer.read())\""
+
+
 @pytest.mark.parametrize("command", WRITES)
 @pytest.mark.parametrize("old", [None, b"old value"])
 def test_each_write_stores_a_whole_value_and_nothing_else(
@@ -86,6 +89,8 @@ def test_append_and_pwrite_do_the_expected_on_the_text(
         ("touch new", b""),
         (": > new", b""),
         ("exec 3>> new", b""),
+        ("flock new true", b""),
+        ("python3 -c \"import os; os.open('new', os.O_CREAT | os.O_RDONLY)\"", b""),
         ("python3 -c \"import os; os.truncate('f', 1)\"", b"o"),
         ("python3 -c \"open('new', 'x')\"", b""),
         ("python3 -c \"import os; os.mknod('new')\"", b""),
@@ -258,6 +263,38 @@ def test_the_longest_value_that_the_store_takes_is_taken(here: Here) -> None:
     assert here.forgets()
     path.write_bytes(b"x" * longest + b"\n")
     assert here.store.read(here.at(b"f")) == b"x" * longest
+
+
+@pytest.mark.parametrize("old", [None, b"old"])
+@pytest.mark.parametrize("command", ["> f", ">> f", "| dd of=f bs=8k conv=notrunc", f"| {PYTHON}"])
+def test_a_refused_write_leaves_the_old_value_after_release_too(
+    here: Here, command: str, old: bytes | None
+) -> None:
+    if old is not None:
+        here.store.write(here.at(b"f"), old)
+    assert "File too large" in run(f"head -c 5000 /dev/zero {command}", here.path).stderr
+    assert here.forgets()
+    assert here.store.read(here.at(b"f")) == old
+    assert here.tap.values(here.at(b"f")) in ([], [b"\0" * 4096])
+    assert os.listdir(here.path) == ([] if old is None else ["f"])
+
+
+def test_a_refused_write_can_be_followed_by_another_or_a_truncation(here: Here) -> None:
+    path = here.path / "f"
+    for old in (None, b"old"):
+        if old is not None:
+            here.store.write(here.at(b"f"), old)
+        with open(path, "wb", buffering=0) as file:
+            with pytest.raises(OSError, match="File too large"):
+                file.write(b"x" * 4097)
+            file.write(b"short")
+        assert here.store.read(here.at(b"f")) == b"short"
+        with open(path, "wb", buffering=0) as file:
+            with pytest.raises(OSError, match="File too large"):
+                file.write(b"x" * 4097)
+            file.truncate(0)
+            os.fsync(file.fileno())
+            assert here.store.read(here.at(b"f")) == b""
 
 
 def test_a_removed_files_writer_is_told(here: Here) -> None:

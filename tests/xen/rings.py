@@ -102,6 +102,25 @@ class Ring:
             self._page = mmap.mmap(file.fileno(), RING_BYTES)
         self._words = memoryview(self._page).cast("I")
 
+    def fileno(self) -> int:
+        """Readable when the daemon has made room or put bytes; `drain`, then look for both."""
+        return self._kicker.socket.fileno()
+
+    def drain(self) -> None:
+        """Takes the notifications that wait."""
+        self._kicker.socket.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._kicker.socket.recv(4)
+
+    def put(self, data: bytes) -> int:
+        """Puts on the ring what it has room for; how many bytes those are."""
+        return self._put(data, time.monotonic() + self.timeout_s)
+
+    def take(self, size: int) -> bytes:
+        """What the daemon has put there, at most size bytes; b"" for nothing."""
+        return self._take(size, time.monotonic() + self.timeout_s)
+
     def sendall(self, data: bytes) -> None:
         """Puts bytes on the ring, as the daemon makes room for them.
 
@@ -110,17 +129,10 @@ class Ring:
         """
         deadline_s = time.monotonic() + self.timeout_s
         while data:
-            prod = self._words[REQ_PROD]
-            room = RING_SIZE - self._used(prod, self._words[REQ_CONS])
-            if not room:
+            sent = self._put(data, deadline_s)
+            if not sent:
                 self._await_notification(deadline_s)
-                continue
-            start = prod % RING_SIZE
-            chunk = data[: min(room, RING_SIZE - start)]
-            self._page[REQUESTS + start : REQUESTS + start + len(chunk)] = chunk
-            self._words[REQ_PROD] = (prod + len(chunk)) & INDEX_MASK
-            self._kick(deadline_s)
-            data = data[len(chunk) :]
+            data = data[sent:]
 
     def recv(self, size: int) -> bytes:
         """The next bytes of the daemon's, at least one and at most size.
@@ -129,14 +141,30 @@ class Ring:
             TimeoutError: none in time.
         """
         deadline_s = time.monotonic() + self.timeout_s
-        cons = self._words[RSP_CONS]
-        while not (used := self._used(self._words[RSP_PROD], cons)):
+        while not (data := self._take(size, deadline_s)):
             self._await_notification(deadline_s)
+        return data
+
+    def _put(self, data: bytes, deadline_s: float) -> int:
+        prod = self._words[REQ_PROD]
+        room = RING_SIZE - self._used(prod, self._words[REQ_CONS])
+        start = prod % RING_SIZE
+        chunk = data[: min(room, RING_SIZE - start)]
+        if chunk:
+            self._page[REQUESTS + start : REQUESTS + start + len(chunk)] = chunk
+            self._words[REQ_PROD] = (prod + len(chunk)) & INDEX_MASK
+            self._kick(deadline_s)
+        return len(chunk)
+
+    def _take(self, size: int, deadline_s: float) -> bytes:
+        cons = self._words[RSP_CONS]
+        used = self._used(self._words[RSP_PROD], cons)
         start = cons % RING_SIZE
         length = min(size, used, RING_SIZE - start)
         data = self._page[REPLIES + start : REPLIES + start + length]
-        self._words[RSP_CONS] = (cons + length) & INDEX_MASK
-        self._kick(deadline_s)
+        if data:
+            self._words[RSP_CONS] = (cons + length) & INDEX_MASK
+            self._kick(deadline_s)
         return data
 
     def close(self) -> None:

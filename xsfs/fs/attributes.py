@@ -57,7 +57,7 @@ class Attributes:
         entry.st_size = size
         entry.st_blocks = (size + 511) // 512
         entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = (
-            node.mtime_ns or self._tree.started_ns
+            self._tree.started_ns if node.mtime_ns is None else node.mtime_ns
         )
         plain = face in (Face.FILE, Face.DIRECTORY, Face.VALUE)
         if face is Face.FILE and node.face(Face.DIRECTORY) is not None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from xsfs.errors import NotFound
+from xsfs.errors import NotFound, StoreError, TooBig
 from xsfs.fs import names as filenames
 from xsfs.fs import renames
 from xsfs.fs.nodes import Face
@@ -38,7 +38,7 @@ class Changes(Steps):
             StoreError: the store refused it.
         """
         if node.pending:
-            await self.write(node, b"")
+            await self.write(node, b"", late=True)
         entries = perms.split(b",")
         joined = b"".join(entry + b"\0" for entry in entries)
         with self.expect(node, node.path, exists=True, perms=joined):
@@ -67,7 +67,8 @@ class Changes(Steps):
                 raise
             node = table.child(parent, name)
             node.pending = True
-            parent.mtime_ns = self.tree.now_ns()
+            node.changed_at(self.tree.now_ns())
+            parent.changed_at(self.tree.now_ns())
             return table.inode(node, Face.FILE), True
         if exclusive:
             raise FSError(errno.EEXIST)
@@ -152,8 +153,10 @@ class Changes(Steps):
             )
             if isinstance(listing, NotFound):
                 raise FSError(errno.ENOENT)
+            if isinstance(listing, StoreError) and not isinstance(listing, TooBig):
+                raise listing
             if listing:
-                # Children, or (E2BIG) so many that they do not fit into a reply.
+                # Children, or so many that they do not fit into a reply.
                 raise FSError(refusal)
             if value and not with_value:
                 raise FSError(errno.ENOTEMPTY)

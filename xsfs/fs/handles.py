@@ -105,26 +105,36 @@ class ValueHandle(Handle):
     """A node's value, open.
 
     Each write stores the whole new value. Truncation and creation wait for the first write,
-    for `sync`, for a touch or for the release: so nobody sees a value that nobody wrote.
+    for `sync` or for the release: so nobody sees a value that nobody wrote.
     """
 
     def __init__(
-        self, tree: Tree, changes: Changes, node: Node, flags: int, *, exclusive: bool = False
+        self,
+        tree: Tree,
+        changes: Changes,
+        node: Node,
+        flags: int,
+        *,
+        created: bool = False,
+        exclusive: bool = False,
     ) -> None:
         self._tree = tree
         self._changes = changes
         self.node = node
-        self._writable = bool(flags & (os.O_WRONLY | os.O_RDWR))
+        # A creation is stored by whoever may write, and by whoever created.
+        self._creates = created or bool(flags & (os.O_WRONLY | os.O_RDWR))
         self._write_only = bool(flags & os.O_WRONLY)
         self._append = bool(flags & os.O_APPEND)
         # The node must not be there at the first store.
-        self._exclusive = exclusive
+        self._exclusive = exclusive and created
         # The file's text as this handle sees it: what it read, or what it has written.
         self._text = b""
         # The count of the node's stores by us when the text was current.
         self._as_of = node.written
         # The text was cut, and is to be stored when nothing is written.
         self._cut = False
+        # The store refused what was written last: neither is truncation or creation stored.
+        self._refused = False
         # Read from; read to the end.
         self._used = self._ended = False
         # The view's clock when the value was read last; whether it has changed since.
@@ -193,6 +203,7 @@ class ValueHandle(Handle):
             FSError: EFBIG; the node is gone, or was to be created and is there.
             StoreError, InvalidPayload: the store refused it; the old value stays.
         """
+        self._refused = True
         whole = not offset and len(data) >= len(self._text)
         if self._append or not (self._is_cut or whole):
             await self._renew_unless_cut()
@@ -201,6 +212,7 @@ class ValueHandle(Handle):
         self._check_size(offset + len(data))
         text = self._text[:offset].ljust(offset, b"\0") + data + self._text[offset + len(data) :]
         await self._store(text)
+        self._refused = False
         return len(data)
 
     async def truncate(self, size: int) -> None:
@@ -219,10 +231,12 @@ class ValueHandle(Handle):
 
     async def sync(self) -> None:
         """Store a truncation or creation that is still to be stored."""
+        if self._refused:
+            return
         if self._is_cut:
-            await self._store(self._text)
-        elif self._writable and self.node.pending and self.node.alive:
-            await self._store(b"")
+            await self._store(self._text, late=True)
+        elif self._creates and self.node.pending and self.node.alive:
+            await self._store(b"", late=True)
 
     async def release(self) -> None:
         """As `sync`; there is nobody left to be told that it fails."""
@@ -230,10 +244,14 @@ class ValueHandle(Handle):
             await self.sync()
         except (FSError, XenStoreError) as error:
             log.warning("%r was not stored: %s", self.node, error)
+        node = self.node
         if self._is_cut:
-            self.node.draft_size = None
-        if self.node.pollers is not None:
-            self.node.pollers.discard(self)
+            node.draft_size = None
+        if node.pollers is not None:
+            node.pollers.discard(self)
+        if node.pending and node.alive and not node.pollers:
+            # Nobody is left who could store it.
+            self._changes.dropped(node)
 
     @property
     def _is_cut(self) -> bool:
@@ -242,9 +260,10 @@ class ValueHandle(Handle):
         return self._cut and self._as_of == node.written and node.alive
 
     def _keep_cut(self, text: bytes) -> None:
-        self._text, self._cut = text, True
+        self._text, self._cut, self._refused = text, True, False
         self._as_of = self.node.written
         self.node.draft_size = len(text)
+        self.node.changed_at(self._tree.now_ns())
 
     async def _renew_unless_cut(self) -> None:
         if not self._is_cut:
@@ -255,11 +274,11 @@ class ValueHandle(Handle):
         if size > PAYLOAD_MAX + 1:
             raise FSError(errno.EFBIG)
 
-    async def _store(self, text: bytes) -> None:
+    async def _store(self, text: bytes, *, late: bool = False) -> None:
         node = self.node
         value = filenames.from_text(text, self._raw)
         exclusive = self._exclusive and not node.written
-        await self._changes.write(node, value, exclusive=exclusive)
+        await self._changes.write(node, value, exclusive=exclusive, late=late)
         self._text, self._cut = text, False
         self._as_of = node.written
         for poller in node.pollers or ():

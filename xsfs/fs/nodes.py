@@ -125,7 +125,8 @@ class View:
                 node.below = self.clock
             else:
                 node.changed = node.below = self.clock
-                node.mtime_ns = mtime_ns or node.mtime_ns
+                if mtime_ns:
+                    node.changed_at(mtime_ns)
             above = node.parent
             while above is not None:
                 above.below = self.clock
@@ -184,6 +185,7 @@ class Node:
         "perms",
         "pollers",
         "told",
+        "touched",
         "value",
         "view",
         "written",
@@ -230,7 +232,10 @@ class Node:
         self.fetched_s = 0.0
         # The view's clock when what was told was last compared with the store.
         self.compared = -1
-        self.mtime_ns = 0
+        # When it was seen to change last; None for not since the mount.
+        self.mtime_ns: int | None = None
+        # That time is one that somebody set.
+        self.touched = False
 
     def __repr__(self) -> str:
         return f"<Node {self.path!r}>"
@@ -280,6 +285,10 @@ class Node:
     def shown(self) -> Face:
         """The face that its directory lists."""
         return Face.DIRECTORY if self.directory else Face.FILE
+
+    def changed_at(self, now_ns: int) -> None:
+        """It is seen to change: a time that somebody set is over."""
+        self.mtime_ns, self.touched = now_ns, False
 
     def face(self, face: Face) -> Inode | None:
         """Its inode of that face, if there is one."""

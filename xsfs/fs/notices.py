@@ -134,7 +134,7 @@ class Courier:
             for poller in node.pollers or ():
                 poller.wake()
         if notice.kind in (Kind.CREATED, Kind.REMOVED):
-            notice.parent.mtime_ns = time.time_ns()
+            notice.parent.changed_at(time.time_ns())
             self.invalidate(notice.parent)
         if notice.kind not in self._wanted or not _is_heard(notice):
             if notice.kind is Kind.REMOVED and parent is not None:

@@ -129,10 +129,9 @@ class Operations(pyfuse3.Operations):
         handle = None if fh is None else self._handles[fh]
         if fields.update_size:
             await self._truncate(known, handle, attr.st_size)
-        elif handle is not None and (fields.update_mtime or fields.update_atime):
-            await handle.sync()
         if fields.update_mtime:
             known.node.mtime_ns = attr.st_mtime_ns
+            known.node.touched = not fields.update_size
         if known.face is not Face.CONTROL:
             await self._tree.attributes(known)
         return self._attributes.of(known)
@@ -234,7 +233,7 @@ class Operations(pyfuse3.Operations):
         exclusive = bool(flags & os.O_EXCL)
         inode, new = await self._changes.create(parent.node, name, exclusive=exclusive)
         handle = ValueHandle(
-            self._tree, self._changes, inode.node, flags, exclusive=exclusive and new
+            self._tree, self._changes, inode.node, flags, created=new, exclusive=exclusive
         )
         try:
             await handle.open(truncate=bool(flags & os.O_TRUNC))

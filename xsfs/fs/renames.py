@@ -131,7 +131,7 @@ class Rename:
             steps.dropped(self._replaced)
         old_parent = node.parent
         if old_parent is not None:
-            old_parent.mtime_ns = steps.tree.now_ns()
+            old_parent.changed_at(steps.tree.now_ns())
             if old_parent.names is not None:
                 old_parent.names.discard(node.name)
         steps.tree.table.move(node, new_parent, self._new_name)
@@ -161,7 +161,7 @@ async def rename(
     if paths.is_below(source, target):
         raise FSError(errno.ENOTEMPTY)
     if node.pending:
-        await steps.write(node, b"")
+        await steps.write(node, b"", late=True)
     replaced = new_parent.children.get(new_name) if new_parent.children else None
     noreplace = bool(flags & NOREPLACE)
     await Rename(steps, node, new_parent, new_name, replaced=replaced, noreplace=noreplace).run()

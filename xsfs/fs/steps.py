@@ -99,11 +99,14 @@ class Steps:
         if not isinstance(value, NotFound):
             raise value
 
-    async def write(self, node: Node, value: bytes, *, exclusive: bool = False) -> None:
+    async def write(
+        self, node: Node, value: bytes, *, exclusive: bool = False, late: bool = False
+    ) -> None:
         """Store a node's value; creates the node when it is pending.
 
         Args:
             exclusive: the node must not exist yet.
+            late: as in `stored`.
 
         Raises:
             FSError: ENOENT when the node is gone, EEXIST when it must not be there.
@@ -123,7 +126,7 @@ class Steps:
                 await self._create(node, create)
             else:
                 await self.client.call(requests.write(path, value), node.view.tx_id)
-        await self.stored(node, value)
+        await self.stored(node, value, late=late)
 
     async def _create(self, node: Node, create: Callable[[int], Awaitable[None]]) -> None:
         try:
@@ -136,37 +139,44 @@ class Steps:
 
     # -- in the node table --------------------------------------------------------------------
 
-    async def stored(self, node: Node, value: bytes) -> None:
-        """What we wrote is what is known, and told, from now on."""
-        node.pending = False
+    async def stored(self, node: Node, value: bytes, *, late: bool = False) -> None:
+        """What we wrote is what is known, and told, from now on.
+
+        Args:
+            late: it was truncated or created before; a time that was set since stays.
+        """
+        created, node.pending = node.pending, False
         node.hidden_from = 0
         node.draft_size = None
         node.written += 1
         node.value = value
-        node.mtime_ns = self.tree.now_ns()
+        if not (late and node.touched):
+            node.changed_at(self.tree.now_ns())
         if node.told is not None:
             node.told = node.told._replace(value=value)
             self._made(node)
             return
         self.tree.observe(node, State(value, []), node.view.clock - 1)
-        await self.gained(node, wait=True)
+        await self.gained(node, wait=True, seen=created)
 
     def _made(self, node: Node) -> None:
         """What was asked for before this moment does not know of the node."""
         node.view.clock += 1
         node.made = node.view.clock
 
-    async def gained(self, node: Node, *, wait: bool) -> None:
+    async def gained(self, node: Node, *, wait: bool, seen: bool = False) -> None:
         """The node is new where it is, by what we did; a file becomes a directory by it.
 
         Args:
             wait: return when that is visible; not for a request on the file's own directory.
+            seen: its directory has shown it before, from when it was created.
         """
         self._made(node)
         parent = node.parent
         if parent is None:
             return
-        parent.mtime_ns = self.tree.now_ns()
+        if not seen:
+            parent.changed_at(self.tree.now_ns())
         if parent.names is not None:
             parent.names.add(node.name)
         if not parent.directory:
@@ -180,6 +190,6 @@ class Steps:
         node.told = None
         self.tree.table.drop(node)
         if parent is not None:
-            parent.mtime_ns = self.tree.now_ns()
+            parent.changed_at(self.tree.now_ns())
             if parent.names is not None:
                 parent.names.discard(node.name)
