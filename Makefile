@@ -103,6 +103,9 @@ bench: venv xen
 
 soak: venv xen
 	$(BIN)/python -m tests.soak.events
+	for daemon in xenstored oxenstored; do \
+		$(BIN)/python -m tests.soak.load $$daemon 600 || exit 1; \
+	done
 	for daemon in xenstored oxenstored; do for cache in strict watch off; do \
 		$(BIN)/python -m tests.mount.coherence $$daemon $$cache 600 || exit 1; \
 	done; done

@@ -87,6 +87,9 @@ _FEW = 64
 _LINGER_MS = 1
 _BUSY_CALLS = 16
 
+# How often the stream is read before the loop serves others.
+_READS = 64
+
 # A transaction's id here is the store's (32 bits, xs_wire.h) and, above it, the connection's
 # number: on the next connection the store gives the same ids again. An id without that
 # number is sent as it is.
@@ -263,11 +266,24 @@ class Pipeline:
 
     async def _receive(self, link: Link) -> None:
         """Take all that comes, until the stream ends."""
-        while link.failure is None and self._take(link):
+        while link.failure is None and self._take_some(link):
             await trio.lowlevel.wait_readable(link.fd)
             if link.conversation.in_flight >= _BULK:
                 # Not trio.sleep: its clock is epoll's, which counts in milliseconds.
                 time.sleep(_GATHER_S)  # noqa: ASYNC251
+
+    def _take_some(self, link: Link) -> bool:
+        """Take what has come, and what comes meanwhile; False at the end of the stream.
+
+        The store sends each event by itself, and in a flood faster than the loop can wait
+        for each: replies would queue behind the events that it keeps for us.
+        """
+        for _ in range(_READS):
+            if not self._take(link):
+                return False
+            if not link.is_readable_within(0):
+                break
+        return True
 
     def _take(self, link: Link) -> bool:
         """Take what has come, up to _CHUNK bytes; False at the end of the stream."""
@@ -304,9 +320,11 @@ class Pipeline:
         if self._busy:
             self._busy -= 1
             return
+        # Events may come all the time before the replies do; meanwhile nobody else is served.
+        deadline_s = time.monotonic() + _LINGER_MS / 1e3
         try:
             while sent.left:
-                if not link.is_readable_within(_LINGER_MS):
+                if time.monotonic() > deadline_s or not link.is_readable_within(_LINGER_MS):
                     self._busy = _BUSY_CALLS
                     return
                 if not self._take(link):
