@@ -144,6 +144,8 @@ class Link:
     def inject(self, data: bytes, way: Way = Way.TO_CLIENT) -> None:
         """Sends bytes to one end of every connection; towards the client between two packets.
 
+        A connection that this end has hung up, not yet noticed here, takes nothing.
+
         Raises:
             TimeoutError: a packet is held back half-sent.
         """
@@ -154,7 +156,8 @@ class Link:
             if not lock.acquire(timeout=TIMEOUT_S):
                 raise TimeoutError("a packet is on the way")
             try:
-                connection.ends[way].sendall(data)
+                with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                    connection.ends[way].sendall(data)
             finally:
                 lock.release()
 
