@@ -195,7 +195,7 @@ class Planner:
         flipped = node.directory and not told.directory
         if flipped:
             # Its directory may be in use already, under the name NAME.d.
-            node.names = set() if node.used else set(state.names)
+            node.names = set() if node.used else None
             yield Notice(Kind.REMOVED, parent, node.name, node, False)
             yield Notice(Kind.CREATED, parent, node.name, node, True)
         for name in _gone(node, state, stamp):

@@ -383,7 +383,10 @@ class Follower:
                 return
             state = states[here]
             child = node.children.get(name) if node.children else None
-            if node.names is None or not node.used:
+            if not node.used:
+                # Whoever comes to watch it will be told of what is there by then.
+                node.names = None
+            if node.names is None:
                 return
             if state is None:
                 own = mark.is_echo(None)

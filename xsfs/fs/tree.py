@@ -212,7 +212,10 @@ class Tree:
         if node.told is None:
             node.told = Told(state.value, state.perms, node.directory)
             node.compared = stamp
-        if node.told.directory and (node.names is None or not node.used):
+        if node.told.directory and not node.used:
+            # With an event since, whoever comes to watch it would be told anew of what he saw.
+            node.names = set(state.names) if node.below <= stamp else None
+        elif node.told.directory and node.names is None:
             node.names = set(state.names)
         return node
 
