@@ -14,10 +14,12 @@ import select
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import xsfs
 from tests.mount.installed import BIN, SET_UP, Machine
 
 if TYPE_CHECKING:
@@ -111,6 +113,7 @@ class Booted(Machine):
                     *("unshare", "-m", "-p", "-n", "-u", "-i", "-C", "--fork", "--kill-child"),
                     *("--mount-proc", "--propagation", "private"),
                     *("sh", "-c", SET_UP + _BOOT, "sh", self.folder, self._store.rundir),
+                    *_covered(ROOT, Path(sys.prefix), Path(xsfs.__file__).parents[1]),
                 ],
                 env={**_ENVIRONMENT, "NOTIFY_SOCKET": notify},
                 stdin=subprocess.DEVNULL,
@@ -167,6 +170,12 @@ class Booted(Machine):
         for path, _, _ in os.walk(self._cgroup, topdown=False):
             os.rmdir(path)
         self._folder.cleanup()
+
+
+def _covered(*folders: Path) -> list[Path]:
+    """Those of the folders that the machine's own /tmp and /mnt would cover."""
+    covered = {path for path in folders if path.parts[1] in ("tmp", "mnt")}
+    return sorted(path for path in covered if covered.isdisjoint(path.parents))
 
 
 def _unified() -> Path:

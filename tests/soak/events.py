@@ -134,11 +134,15 @@ def soak(daemon: Daemon, changes: int, of: int) -> list[str]:
     ):
         assert mounted.process is not None
         every = [node for writer in range(WRITERS) for node in nodes(writer, of)]
-        for node in every:
-            client.write(b"/" + node.encode(), b"")
-        client.write(b"/end/0", b"")
-        for writer in range(WRITERS):
-            client.write(b"/pace/%d" % writer, b"")
+        with Inotify() as told:
+            # What there is at first is not to be heard as new later.
+            told.watch(mounted.path, "root")
+            for node in every:
+                client.write(b"/" + node.encode(), b"")
+            for writer in range(WRITERS):
+                client.write(b"/pace/%d" % writer, b"")
+            client.write(b"/end/0", b"")
+            told.until(Heard("root", "CREATE,ISDIR", "end").__eq__, 60.0)
         watched = Watched(mounted.path)
         try:
             watched.exists.update(every)
