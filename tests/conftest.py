@@ -31,6 +31,12 @@ def missing(piece: str) -> NoReturn:
     pytest.skip(piece)
 
 
+def require(program: str) -> None:
+    """Asks for a program on this machine."""
+    if shutil.which(program) is None:
+        missing(f"{program} is missing")
+
+
 @pytest.fixture(scope="session")
 def xen() -> Xen:
     """Xen's daemons and tools, unpacked."""
