@@ -30,9 +30,9 @@ from xsfs.fs.entries import Entries
 from xsfs.fs.follower import Follower
 from xsfs.fs.json_file import NAME as JSON
 from xsfs.fs.json_file import Subtrees
-from xsfs.fs.nodes import NodeTable
 from xsfs.fs.notices import Courier
 from xsfs.fs.operations import Operations
+from xsfs.fs.table import NodeTable
 from xsfs.fs.transactions import Transactions
 from xsfs.fs.tree import Tree
 from xsfs.mounts import MountError

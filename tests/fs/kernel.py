@@ -22,9 +22,9 @@ from xsfs.fs.changes import Changes
 from xsfs.fs.control import Controls
 from xsfs.fs.entries import Entries
 from xsfs.fs.follower import Follower
-from xsfs.fs.nodes import NodeTable
 from xsfs.fs.notices import Courier
 from xsfs.fs.operations import Operations
+from xsfs.fs.table import NodeTable
 from xsfs.fs.tree import Tree
 from xsfs.options import Options
 

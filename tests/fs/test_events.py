@@ -15,7 +15,8 @@ import trio
 
 from xsfs.errors import NotFound
 from xsfs.fs.follower import Follower
-from xsfs.fs.nodes import Face, NodeTable
+from xsfs.fs.nodes import Face
+from xsfs.fs.table import NodeTable
 from xsfs.fs.tree import State, Tree
 from xsfs.options import Options
 from xsfs.protocol import paths
@@ -121,7 +122,8 @@ class House:
         for name in path.encode().split(b"/")[1:]:
             node = await self.tree.lookup(node, name)
             inode = self.table.inode(node, node.shown)
-            inode.lookups += not inode.lookups
+            if not inode.lookups:
+                inode.learnt()
             if inode.face is Face.DIRECTORY:
                 await self.tree.prefetch(node)
 
@@ -387,7 +389,7 @@ def test_what_was_there_before_a_watch_is_not_told_as_new(path: str, told: list[
         found = house.table.view.find(top.encode())
         assert found is not None
         # The kernel holds it from the helper's creation on, before anybody looks it up.
-        house.table.inode(found[0], Face.DIRECTORY).lookups += 1
+        house.table.inode(found[0], Face.DIRECTORY).learnt()
         await house.learn(top)
         house.event(f"{top}/later")
         assert await house.look() == [f"modified {top}/later"]

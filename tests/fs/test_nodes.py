@@ -7,7 +7,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsfs.fs.nodes import Face, Node, NodeTable
+from xsfs.fs.nodes import Face, Node
+from xsfs.fs.table import NodeTable
 
 PATHS = st.lists(st.sampled_from([b"a", b"b", b"c"]), min_size=1, max_size=4)
 
@@ -22,7 +23,7 @@ def grow(table: NodeTable, path: list[bytes]) -> Node:
 
 def learn(table: NodeTable, node: Node) -> int:
     inode = table.inode(node, node.shown)
-    inode.lookups += 1
+    inode.learnt()
     return inode.ino
 
 

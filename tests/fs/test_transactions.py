@@ -17,8 +17,8 @@ from xsfs.aio import Client
 from xsfs.errors import Conflict, NotFound
 from xsfs.fs.follower import Follower
 from xsfs.fs.json_file import PATCH_ATTEMPTS, SNAPSHOT_ATTEMPTS, Subtrees
-from xsfs.fs.nodes import NodeTable
 from xsfs.fs.notices import Courier
+from xsfs.fs.table import NodeTable
 from xsfs.fs.transactions import MAX_OPEN, Transactions
 from xsfs.fs.tree import FSError, Tree
 from xsfs.options import Options

@@ -19,8 +19,9 @@ from xsfs.fs.tree import FSError
 if TYPE_CHECKING:
     from xsfs.fs.entries import Entries
     from xsfs.fs.events import Notice
-    from xsfs.fs.nodes import Inode, NodeTable
+    from xsfs.fs.nodes import Inode
     from xsfs.fs.notices import Courier, Poke
+    from xsfs.fs.table import NodeTable
 
 
 class Accomplice:

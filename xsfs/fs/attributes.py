@@ -23,55 +23,67 @@ class Attributes:
 
     def __init__(self, tree: Tree, entries: Entries) -> None:
         self._tree = tree
-        self._options = tree.options
         self._entries = entries
+        options = tree.options
+        self._owner = options.uid, options.gid
+        self._newline = not options.raw
+        self._file_mode = stat.S_IFREG | 0o644 & ~options.fmask
+        self._directory_mode = stat.S_IFDIR | 0o755 & ~options.dmask
+        self._masks = {stat.S_IFREG: options.fmask, stat.S_IFDIR: options.dmask}
 
     def of(self, inode: Inode) -> pyfuse3.EntryAttributes:
         """The attributes as they are known now."""
         entry = pyfuse3.EntryAttributes()
-        node, face, options = inode.node, inode.face, self._options
-        size = 0
-        mode = stat.S_IFREG | 0o644
-        match face:
-            case Face.FILE | Face.VALUE:
-                if node.draft_size is not None:
-                    size = node.draft_size
-                elif node.value:
-                    size = len(node.value) + (not options.raw)
-            case Face.DIRECTORY:
-                mode = stat.S_IFDIR | 0o755
-            case Face.LINK | Face.ALIAS:
-                mode = stat.S_IFLNK | 0o777
-                size = len(self._entries.link(inode))
-            case Face.CONTROL if inode.control is not None:
-                mode, size = inode.control.mode, inode.control.size
-        if stat.S_ISREG(mode):
-            mode &= ~options.fmask
-        elif stat.S_ISDIR(mode):
-            mode &= ~options.dmask
+        node, face = inode.node, inode.face
+        mode, size = self._file_mode, 0
+        if face is Face.DIRECTORY:
+            mode = self._directory_mode
+        elif face is Face.FILE or face is Face.VALUE:
+            if node.draft_size is not None:
+                size = node.draft_size
+            elif node.value:
+                size = len(node.value) + self._newline
+        elif inode.control is not None:
+            mode, size = inode.control.mode, inode.control.size
+            mode &= ~self._masks.get(stat.S_IFMT(mode), 0)
+        else:
+            mode, size = stat.S_IFLNK | 0o777, len(self._entries.link(inode))
         entry.st_ino = inode.ino
         entry.st_mode = mode
         entry.st_nlink = 1 if node.alive else 0
-        entry.st_uid = options.uid
-        entry.st_gid = options.gid
+        entry.st_uid, entry.st_gid = self._owner
         entry.st_size = size
         entry.st_blocks = (size + 511) // 512
         entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = (
             self._tree.started_ns if node.mtime_ns is None else node.mtime_ns
         )
-        plain = face in (Face.FILE, Face.DIRECTORY, Face.VALUE)
-        if face is Face.FILE and node.face(Face.DIRECTORY) is not None:
-            # Somebody has its NAME.d: it may become a directory at any moment.
-            plain = False
-        lasting = plain and node.alive and not node.pending and self._tree.is_fresh(node)
-        entry.attr_timeout = MAX_AGE_S if lasting else 0
-        entry.entry_timeout = MAX_AGE_S if lasting and not self._tree.unsettled(node) else 0
+        entry.attr_timeout = entry.entry_timeout = 0
+        if self._is_lasting(inode):
+            entry.attr_timeout = MAX_AGE_S
+            if not self._tree.unsettled(node):
+                entry.entry_timeout = MAX_AGE_S
+        return entry
+
+    def _is_lasting(self, inode: Inode) -> bool:
+        """Whether an event will say when the attributes are out of date."""
+        node, face = inode.node, inode.face
+        if face is Face.FILE:
+            # Somebody may have its NAME.d: then it may become a directory at any moment.
+            plain = len(node.faces) == 1 or node.face(Face.DIRECTORY) is None
+        else:
+            plain = face is Face.DIRECTORY or face is Face.VALUE
+        return plain and node.alive and not node.pending and self._tree.is_fresh(node)
+
+    def bare(self, inode: Inode) -> pyfuse3.EntryAttributes:
+        """What the kernel takes of the attributes of `.` and `..`."""
+        entry = pyfuse3.EntryAttributes()
+        entry.st_ino = inode.ino
+        entry.st_mode = stat.S_IFDIR
         return entry
 
     def learnt(self, inode: Inode) -> pyfuse3.EntryAttributes:
         """The answer by which the kernel learns an inode."""
-        inode.lookups += 1
-        inode.wanted = True
+        inode.learnt()
         return self.of(inode)
 
     def lent(self, inode: Inode) -> pyfuse3.EntryAttributes:

@@ -98,32 +98,41 @@ class Entries:
         own = [filenames.VALUE] if inode.node.value else []
         return [b".", b"..", *own, *names]
 
+    def dot(self, handle: DirectoryHandle, name: bytes) -> Inode:
+        """The inode of `.` or `..`."""
+        inode = handle.inode
+        above = inode.node.parent
+        if name == b"." or above is None:
+            return inode
+        return above.face(Face.DIRECTORY) or inode
+
+    def known(self, handle: DirectoryHandle, name: bytes) -> Inode | None:
+        """The inode of a listed entry for a node that was asked for and is still there."""
+        child, children = handle.found.get(name), handle.inode.node.children
+        if child is None or not children or children.get(name) is not child:
+            return None
+        # It must be known what whoever comes to watch a directory is taken to know.
+        if child.directory and child.names is None:
+            return None
+        return self._table.inode(child, child.shown)
+
     async def listed(self, handle: DirectoryHandle, index: int) -> Inode | None:
-        """The inode of a listed entry; None when it is gone by now."""
+        """The inode of a listed entry, with the nodes of the next ones asked for.
+
+        None when it is gone by now.
+        """
         name, inode = handle.names[index], handle.inode
         node = inode.node
-        if name == b".":
-            return inode
-        if name == b"..":
-            above = node.parent if node.parent is not None else node
-            return above.face(Face.DIRECTORY) or inode
         if inode.control is not None or not filenames.is_node_name(name):
             return await self._found(inode, name)
         if (own := self.control(node, name)) is not None:
             return own
         if index not in handle.window:
             await self._open_window(handle, index)
-        child = handle.found.get(name)
-        if child is None:
+        if name not in handle.found:
             return None
-        if node.children and node.children.get(name) is child and self._is_told(child):
-            return self._table.inode(child, child.shown)
-        # Forgotten since, or another by now.
-        return await self._found(inode, name)
-
-    def _is_told(self, node: Node) -> bool:
-        """Whether it is known what whoever comes to watch the node is taken to know."""
-        return not node.directory or node.names is not None
+        # If not known it was forgotten since, or is another by now.
+        return self.known(handle, name) or await self._found(inode, name)
 
     async def _found(self, parent: Inode, name: bytes) -> Inode | None:
         try:

@@ -30,7 +30,8 @@ from xsfs.fs.nodes import Face
 
 if TYPE_CHECKING:
     from xsfs.fs.events import Notice
-    from xsfs.fs.nodes import Node, NodeTable
+    from xsfs.fs.nodes import Node
+    from xsfs.fs.table import NodeTable
     from xsfs.options import Options
 
 log = logging.getLogger(__name__)
@@ -154,7 +155,7 @@ class Courier:
         if notice.kind in (Kind.CREATED, Kind.REMOVED):
             self._unsettled[notice.parent, notice.name] += 1
             later = notice.parent.children.get(notice.name) if notice.parent.children else None
-            if parent is not None and later is not None and later.known:
+            if parent is not None and later is not None and any(i.lookups for i in later.faces):
                 # The kernel is to ask again what the name leads to: not to take a later node
                 # for the one that goes.
                 self.stale.entry(parent.ino, notice.name)
@@ -356,9 +357,9 @@ class Courier:
 
 
 def _is_heard(notice: Notice) -> bool:
-    """Whether the kernel holds what somebody would have to watch."""
+    """Whether the kernel holds what somebody can be watching."""
     parent, node = notice.parent.face(Face.DIRECTORY), notice.node
-    if parent is not None and parent.lookups:
+    if parent is not None and parent.wanted:
         return True
     return notice.kind is not Kind.CREATED and node is not None and node.known
 

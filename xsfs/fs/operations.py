@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_DOTS = (b".", b"..")
+
 
 class Operations(pyfuse3.Operations):
     """The file system, as pyfuse3 calls it."""
@@ -73,7 +75,7 @@ class Operations(pyfuse3.Operations):
         if inode.face is not Face.DIRECTORY:
             return self._attributes.learnt(inode)
         # From here on its events count, and it cannot be forgotten.
-        inode.lookups += 1
+        inode.learnt()
         try:
             await self._tree.prefetch(inode.node)
             return self._attributes.learnt(inode)
@@ -173,18 +175,18 @@ class Operations(pyfuse3.Operations):
         handle = self._directories[fh]
         for index in range(start_id, len(handle.names)):
             name = handle.names[index]
-            inode = await self._entries.listed(handle, index)
+            if name in _DOTS:
+                entry = self._attributes.bare(self._entries.dot(handle, name))
+                if not pyfuse3.readdir_reply(token, name, entry, index + 1):
+                    return
+                continue
+            inode = self._entries.known(handle, name) or await self._entries.listed(handle, index)
             if inode is None:
                 continue
-            taken = pyfuse3.readdir_reply(token, name, self._attributes.of(inode), index + 1)
-            if name not in (b".", b".."):
-                if taken:
-                    inode.lookups += 1
-                    inode.wanted = True
-                else:
-                    self._table.discard(inode)
-            if not taken:
+            if not pyfuse3.readdir_reply(token, name, self._attributes.of(inode), index + 1):
+                self._table.discard(inode)
                 return
+            inode.learnt()
 
     @answering
     async def releasedir(self, fh: int) -> None:

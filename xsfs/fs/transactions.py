@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from xsfs.aio import Client
-    from xsfs.fs.nodes import Node, NodeTable
+    from xsfs.fs.nodes import Node
+    from xsfs.fs.table import NodeTable
 
 log = logging.getLogger(__name__)
 

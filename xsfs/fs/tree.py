@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from xsfs.aio import Client
-    from xsfs.fs.nodes import Inode, Node, NodeTable, View
+    from xsfs.fs.nodes import Inode, Node, View
+    from xsfs.fs.table import NodeTable
     from xsfs.options import Options
     from xsfs.protocol.requests import Request
 
@@ -367,14 +368,15 @@ class Tree:
     def stale(self, node: Node, names: Iterable[bytes]) -> list[bytes]:
         """Those children's names of which it is not known what stands in the store."""
         children = node.children or {}
-        longest = _longest_name(node)
-        return [
+        unknown = [
             name
             for name in names
-            if len(name) <= longest
-            and filenames.is_node_name(name)
-            and ((child := children.get(name)) is None or not self.is_fresh(child))
+            if (child := children.get(name)) is None or not self.is_fresh(child)
         ]
+        if not unknown:
+            return []
+        longest = _longest_name(node)
+        return [n for n in unknown if len(n) <= longest and filenames.is_node_name(n)]
 
     def _listed(self, node: Node, names: list[bytes]) -> list[bytes]:
         longest = _longest_name(node)
