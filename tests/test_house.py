@@ -22,7 +22,7 @@ PACKAGE = Path(xsfs.__file__).parent
 ROOMS = (
     *("errors", "protocol", "connection", "jsontext", "jsontree"),
     *("waiters", "link", "router", "monitors", "client", "compat", "aiolink"),
-    *("patience", "pipeline", "aio"),
+    *("aioconnection", "patience", "pipeline", "aio"),
     *("server", "options", "mounts", "embedded", "fs", "session", "daemon", "cli", "__main__"),
 )
 

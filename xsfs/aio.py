@@ -3,7 +3,8 @@
 """The trio client: XenStore's operations as coroutines, watches as async iterators.
 
 For one trio loop; not thread-safe. The verbs are those of the synchronous client, each with
-the transaction it is part of as its last argument. Not here: connections (pipeline.py).
+the transaction it is part of as its last argument. Not here: how requests are sent and
+awaited (pipeline.py).
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """One life of the trio client's connection: what goes out, and who waits for what comes.
 
-For one trio loop; not thread-safe. Not here: connecting, receiving, watches (pipeline.py).
+For one trio loop; not thread-safe. Not here: connecting, receiving, watches
+(aioconnection.py).
 """
 
 from __future__ import annotations

@@ -5,17 +5,20 @@
 from __future__ import annotations
 
 import logging
+import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 import trio
+import trio.testing
 
+from tests.xen.lies import ERRORS, LIES, ODDITIES
 from tests.xen.link import Link, Way
 from tests.xen.wire import HEADER, Op
 from xsfs.aio import Client
 from xsfs.errors import ConnectionError as StoreConnectionError
-from xsfs.errors import Timeout
+from xsfs.errors import StoreError, Timeout
 from xsfs.protocol import requests
 
 if TYPE_CHECKING:
@@ -256,65 +259,91 @@ def test_a_store_that_hangs_up_at_once_is_not_asked_in_a_loop(
     assert len(warnings(caplog)) == 2
 
 
-LIES = {
-    "an id that is not in flight": HEADER.pack(Op.READ, 77, 0, 2) + b"x\0",
-    "an unknown type": HEADER.pack(99, 1, 0, 4) + b"junk",
-    "a length beyond belief": HEADER.pack(Op.READ, 1, 0, 0xFFFFFFFF),
-    "an event of one string": HEADER.pack(Op.WATCH_EVENT, 0, 0, 2) + b"/\0",
-    "an event of nothing": HEADER.pack(Op.WATCH_EVENT, 0, 0, 0),
-    "an error to nobody": HEADER.pack(Op.ERROR, 5000, 0, 6) + b"ENOENT",
-}
-
-
 @pytest.mark.parametrize("lie", LIES)
 def test_a_peer_that_lies_is_left_once(
     link: Link, lie: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    forgery, reason = LIES[lie]
+
     async def body(client: Client) -> None:
-        link.inject(LIES[lie])
-        with trio.fail_after(5):
-            while client.epoch == 1:
-                await trio.lowlevel.checkpoint()
-        await reconnected(client, 1)
+        await client.write(b"/a", b"true")
+        again = trio.Event()
+        client.on_reconnect = again.set
+        link.forge(forgery, op=Op.READ)
+        # Asked again where it was not answered.
+        assert await client.read(b"/a") == b"true"
+        await again.wait()
+        assert await client.read(b"/a") == b"true"
         assert client.epoch == 2
 
     run(link, body)
-    assert len(warnings(caplog)) == 2
-    assert "connection lost" in warnings(caplog)[0]
+    lost, connected_again = warnings(caplog)
+    assert "connection lost" in lost
+    assert reason in lost
+    assert "connected again" in connected_again
 
 
-HARMLESS = {
-    "an unknown token": HEADER.pack(Op.WATCH_EVENT, 0, 0, 10) + b"/a\0nobody\0",
-    "a third string": HEADER.pack(Op.WATCH_EVENT, 0, 0, 17) + b"/a\0nobody\0later\0\0",
-}
+def test_a_peer_that_never_stops_lying_is_given_up_in_time(link: Link) -> None:
+    async def body(client: Client) -> None:
+        await client.write(b"/a", b"true")
+        link.forge(LIES["a type of no request"][0], count=1_000_000, op=Op.READ)
+        start_s = trio.current_time()
+        with pytest.raises(Timeout):
+            await client.read(b"/a")
+        assert trio.current_time() - start_s < TIMEOUT_S + 0.5
+        link.forge(bytes)
+        await reconnected(client, 1)
+        assert await client.read(b"/a") == b"true"
+
+    run(link, body)
+    assert link.accepted < 30
 
 
-@pytest.mark.parametrize("packet", HARMLESS)
+@pytest.mark.parametrize("oddity", ODDITIES)
 def test_what_nobody_asked_for_is_passed_over(
-    link: Link, packet: str, caplog: pytest.LogCaptureFixture
+    link: Link, oddity: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def body(client: Client) -> None:
-        link.inject(HARMLESS[packet])
-        await client.write(b"/a", b"1")
+        await client.write(b"/a", b"true")
+        link.forge(ODDITIES[oddity], op=Op.READ)
+        assert await client.read(b"/a") == b"true"
         assert client.epoch == 1
 
     run(link, body)
     assert warnings(caplog) == []
 
 
-def test_an_error_without_nul_is_an_error(daemon: Daemon, link: Link) -> None:
-    async def body(client: Client) -> None:
-        swallowed = link.swallow()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(read, client)
-            await happened(swallowed)
-            assert client._link is not None
-            req_id = client._link.conversation._next_id - 1
-            link.inject(HEADER.pack(Op.ERROR, req_id, 0, 6) + b"ENOSPC")
+@pytest.mark.parametrize("error", ERRORS)
+def test_any_error_is_an_error(link: Link, error: str) -> None:
+    forgery, number = ERRORS[error]
 
-    async def read(client: Client) -> None:
-        with pytest.raises(OSError, match="No space left"):
+    async def body(client: Client) -> None:
+        link.forge(forgery, op=Op.READ)
+        with pytest.raises(StoreError) as caught:
             await client.read(b"/")
+        assert caught.value.errno == number
+        assert str(caught.value).isprintable()
+        assert client.epoch == 1
+
+    run(link, body)
+
+
+def test_nothing_is_left_behind_by_many_losses(link: Link) -> None:
+    async def body(client: Client) -> None:
+        await client.write(b"/a", b"1")
+        async with await client.watch(b"/a"):
+            await reconnected(client, 0)
+            tasks = trio.lowlevel.current_statistics().tasks_living
+            descriptors = len(os.listdir("/proc/self/fd"))
+            for epoch in range(1, 21):
+                link.cut()
+                await reconnected(client, epoch)
+            await trio.testing.wait_all_tasks_blocked()
+            assert trio.lowlevel.current_statistics().tasks_living == tasks
+        # The link's own threads may not have closed their ends yet.
+        with trio.fail_after(5):
+            while len(os.listdir("/proc/self/fd")) > descriptors:
+                await trio.lowlevel.checkpoint()
 
     run(link, body)
 

@@ -95,7 +95,7 @@ def test_the_end_is_clean_in_a_storm(fuse: None, daemon: Daemon, end: str) -> No
                 subprocess.run(["umount", mounted.path], check=True, timeout=10)
             else:
                 mounted.process.terminate()
-            assert mounted.wait() == 0
+            assert mounted.wait(2) == 0
         finally:
             stop.set()
             thread.join()

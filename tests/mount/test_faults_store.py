@@ -13,13 +13,12 @@ import os
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
 import xsfs
-from tests.mount.mounting import Mounted
+from tests.mount.impatient import SLACK_S, TIMEOUT_S, Impatient, error_of, in_time, store, until
 from tests.programs import Program
 from tests.xen.link import Link, Way
 from tests.xen.wire import HEADER, Op
@@ -29,31 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.xen.daemons import Daemon
-
-TIMEOUT_S = 1.0
-# What a busy machine adds.
-SLACK_S = 3.0
-
-EXPECTED = (
-    "connection lost",
-    "connected again",
-    "no answer in",
-    "the connection to the store was lost",
-    "cannot tell what changed",
-    "cannot set the watch anew",
-    "was lost with",
-    "the patch is not complete",
-    "patch refused",
-)
-
-
-class Impatient(Mounted):
-    """A mount whose daemon waits for a second, and may say what a lost store makes it say."""
-
-    expected = EXPECTED
-
-    def __init__(self, source: Path, options: str = "") -> None:
-        super().__init__(source, ",".join(filter(None, (f"timeout={TIMEOUT_S:g}", options))))
 
 
 @pytest.fixture
@@ -72,37 +46,6 @@ def link(daemon: Daemon) -> Iterator[Link]:
 def linked(fuse: None, link: Link) -> Iterator[Impatient]:
     with Impatient(link.socket) as mounted:
         yield mounted
-
-
-def store(daemon: Daemon, **values: str) -> None:
-    """Write to the store from outside; two underscores stand for a slash."""
-    for name, value in values.items():
-        path = "/" + name.replace("__", "/")
-        assert daemon.tool("xenstore-write", path, value).returncode == 0
-
-
-@contextmanager
-def in_time() -> Iterator[None]:
-    start_s = time.monotonic()
-    yield
-    assert time.monotonic() - start_s < TIMEOUT_S + SLACK_S
-
-
-def until(is_so: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    """Ask until it is so: for what the kernel has no event to wait for."""
-    deadline_s = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < deadline_s, "it is not so in time"
-
-
-def error_of(do: Callable[[], object]) -> int:
-    """The errno with which something ends in time; 0 if it does not fail."""
-    with in_time():
-        try:
-            do()
-        except OSError as error:
-            return error.errno or -1
-    return 0
 
 
 # Everything that asks the store; each on a node that there is.
@@ -163,9 +106,9 @@ def test_every_request_ends_in_time_and_works_again(
     assert daemon.tool("xenstore-read", "/a/x").stdout == b"3\n"
 
 
-def test_another_tree_is_shown_and_announced(daemon: Daemon, mounted: Impatient) -> None:
+def test_another_tree_is_shown_and_announced(daemon: Daemon, link: Link, linked: Impatient) -> None:
     store(daemon, a__gone="1", a__same="s", a__other="before", a__deep__x="1", leaf="1")
-    top = mounted.path
+    top = linked.path
     words = ["inotifywait", "-m", "-e", "create,delete,modify", "--format", "%e %w%f"]
     # These two do not change their kind.
     with Program([*words, top, top / "a"]) as heard:
@@ -177,8 +120,11 @@ def test_another_tree_is_shown_and_announced(daemon: Daemon, mounted: Impatient)
             pass
         daemon.kill()
         assert error_of(lambda: (top / "a/gone").read_bytes()) == errno.EIO
+        # Nobody is to see it empty.
+        link.stall()
         daemon.start()
         store(daemon, a__same="s", a__other="after", a__new="1", leaf__child="1")
+        link.resume()
         assert (top / "a/other").read_bytes() == b"after\n"
         assert (top / "a/same").read_bytes() == b"s\n"
         assert sorted(os.listdir(top / "a")) == ["new", "other", "same"]

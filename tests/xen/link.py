@@ -3,7 +3,8 @@
 """A bad link: a Unix socket that leads to a daemon's socket and can be disturbed on the way.
 
 Not a daemon: undisturbed it passes on what it gets, and closes a client's connection when
-there is no daemon.  It cuts, stalls, splits, delays, swallows and injects.
+there is no daemon.  It cuts, stalls, splits, delays, swallows, forges
+and injects.
 Any thread may call a Link; inside, two threads carry each connection.  All connections of a
 link, those to come too, are disturbed alike.
 """
@@ -46,9 +47,10 @@ class _Faults:
 
 
 @dataclass(slots=True)
-class _Swallow:
-    """Packets on the way to the client that are to vanish."""
+class _Forgery:
+    """Packets on the way to the client that are to be others."""
 
+    make: Callable[[bytes], bytes]
     op: Op | None
     left: int
     done: threading.Event
@@ -93,7 +95,7 @@ class Link:
         self._daemon = daemon
         self._state = threading.Condition()
         self._faults = {way: _Faults() for way in Way}
-        self._swallow: _Swallow | None = None
+        self._forgery: _Forgery | None = None
         self._connections: list[_Connection] = []
         self._accepted = 0
         self._listener = socket.socket(socket.AF_UNIX)
@@ -136,9 +138,24 @@ class Link:
         Returns:
             An event that is set when the last of them has been dropped.
         """
+        return self.forge(lambda packet: b"", count, op)
+
+    def forge(
+        self, make: Callable[[bytes], bytes], count: int = 1, op: Op | None = None
+    ) -> threading.Event:
+        """Sends something else instead of the next packets that the daemon sends.
+
+        Args:
+            make: what to send, given the packet.
+            count: how many.
+            op: their type; None for replies of any type, not events.
+
+        Returns:
+            An event that is set when the last of them has been made another.
+        """
         done = threading.Event()
         with self._state:
-            self._swallow = _Swallow(op, count, done)
+            self._forgery = _Forgery(make, op, count, done)
         return done
 
     def inject(self, data: bytes, way: Way = Way.TO_CLIENT) -> None:
@@ -248,8 +265,8 @@ class Link:
             for packet in _packets(source) if whole else _chunks(source):
                 if way is Way.TO_DAEMON and self._on_request is not None:
                     self._on_request(packet)
-                if way is Way.TO_DAEMON or not self._swallowed(packet):
-                    self._pass_on(connection, way, packet)
+                data = self._forged(packet) if way is Way.TO_CLIENT else packet
+                self._pass_on(connection, way, data)
             connection.ends[way].shutdown(socket.SHUT_WR)
         except OSError:
             connection.break_off()
@@ -261,16 +278,16 @@ class Link:
                 for end in connection.ends.values():
                     end.close()
 
-    def _swallowed(self, packet: bytes) -> bool:
+    def _forged(self, packet: bytes) -> bytes:
         with self._state:
-            swallow = self._swallow
-            if swallow is None or not swallow.takes(packet):
-                return False
-            swallow.left -= 1
-            if not swallow.left:
-                self._swallow = None
-                swallow.done.set()
-            return True
+            forgery = self._forgery
+            if forgery is None or not forgery.takes(packet):
+                return packet
+            forgery.left -= 1
+            if not forgery.left:
+                self._forgery = None
+                forgery.done.set()
+            return forgery.make(packet)
 
     def _pass_on(self, connection: _Connection, way: Way, data: bytes) -> None:
         faults = self._faults[way]

@@ -106,6 +106,14 @@ def test_swallowed_event_never_comes(client: socket.socket, link: Link) -> None:
     assert wire.event() == (b"/a/b", b"token")
 
 
+def test_forged_reply_comes_instead(client: socket.socket, link: Link) -> None:
+    wire = Wire(client)
+    link.forge(lambda packet: packet[:-1] + b"?", op=Op.WRITE)
+    assert wire.ask(Op.READ, b"/\0") == b""
+    assert wire.ask(Op.WRITE, b"/a\0value") == b"OK?"
+    assert wire.ask(Op.WRITE, b"/a\0value") == b"OK\0"
+
+
 def test_injected_bytes_come_between_packets(client: socket.socket, link: Link) -> None:
     wire = Wire(client)
     wire.ask(Op.READ, b"/tool\0")

@@ -15,9 +15,6 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from xsfs.errors import StoreError, UnexpectedPacket
 from xsfs.protocol.packet import Op, Splitter, broken_off, pack
 
-_WATCH_EVENT = 15
-_ERROR = 16
-
 if TYPE_CHECKING:
     from collections.abc import Iterable
 

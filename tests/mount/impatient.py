@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""A mount that does not wait long, for the tests that take its store away."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tests.mount.mounting import Mounted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.xen.daemons import Daemon
+
+TIMEOUT_S = 1.0
+# What a busy machine adds.
+SLACK_S = 3.0
+
+EXPECTED = (
+    "connection lost",
+    "connected again",
+    "no answer in",
+    "the connection to the store was lost",
+    "cannot tell what changed",
+    "cannot set the watch anew",
+    "was lost with",
+    "the patch is not complete",
+    "patch refused",
+)
+
+
+class Impatient(Mounted):
+    """A mount whose daemon waits for a second, and may say what a lost store makes it say."""
+
+    expected = EXPECTED
+
+    def __init__(self, source: Path, options: str = "") -> None:
+        super().__init__(source, ",".join(filter(None, (f"timeout={TIMEOUT_S:g}", options))))
+
+
+def store(daemon: Daemon, **values: str) -> None:
+    """Write to the store from outside; two underscores stand for a slash."""
+    for name, value in values.items():
+        path = "/" + name.replace("__", "/")
+        assert daemon.tool("xenstore-write", path, value).returncode == 0
+
+
+@contextmanager
+def in_time() -> Iterator[None]:
+    start_s = time.monotonic()
+    yield
+    assert time.monotonic() - start_s < TIMEOUT_S + SLACK_S
+
+
+def until(is_so: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Ask until it is so: for what the kernel has no event to wait for."""
+    deadline_s = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline_s, "it is not so in time"
+
+
+def error_of(do: Callable[[], object]) -> int:
+    """The errno with which something ends in time; 0 if it does not fail."""
+    with in_time():
+        try:
+            do()
+        except OSError as error:
+            return error.errno or -1
+    return 0

@@ -1,0 +1,26 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Short names for what the tables say over and over: requests, errors, paths."""
+
+from __future__ import annotations
+
+from tests.protocol.conversation import GUEST, E
+from tests.xen.wire import Op
+
+CONTROL, DIRECTORY, READ, GET_PERMS = Op.CONTROL, Op.DIRECTORY, Op.READ, Op.GET_PERMS
+WATCH, UNWATCH = Op.WATCH, Op.UNWATCH
+START, END = Op.TRANSACTION_START, Op.TRANSACTION_END
+WRITE, MKDIR, RM, SET_PERMS = Op.WRITE, Op.MKDIR, Op.RM, Op.SET_PERMS
+EVENT, ERROR = Op.WATCH_EVENT, Op.ERROR
+INTRODUCE, RELEASE, RESUME, SET_TARGET = Op.INTRODUCE, Op.RELEASE, Op.RESUME, Op.SET_TARGET
+DOMAIN_PATH, INTRODUCED = Op.GET_DOMAIN_PATH, Op.IS_DOMAIN_INTRODUCED
+RESET, PART = Op.RESET_WATCHES, Op.DIRECTORY_PART
+GET_FEATURE, SET_FEATURE, GET_QUOTA, SET_QUOTA = 23, 24, 25, 26
+
+EINVAL, ENOENT, EAGAIN, EEXIST = E(b"EINVAL"), E(b"ENOENT"), E(b"EAGAIN"), E(b"EEXIST")
+EACCES, EBUSY, EIO, ENOSYS, E2BIG = E(b"EACCES"), E(b"EBUSY"), E(b"EIO"), E(b"ENOSYS"), E(b"E2BIG")
+EPERM, ENOSPC, EQUOTA = E(b"EPERM"), E(b"ENOSPC"), E(b"EQUOTA")
+
+ONE_PATH = (READ, DIRECTORY, GET_PERMS, MKDIR, RM)
+HOME = b"/local/domain/%d" % GUEST
+LONG = b"a-name-of-twenty-bts"
