@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
+import socket
 import stat
 import struct
 from functools import partial
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
 USER, STRANGER = 65534, 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
-# linux/fcntl.h, AT_FDCWD; linux/fs.h, RENAME_NOREPLACE and RENAME_EXCHANGE.
-_AT_FDCWD, _NOREPLACE, _EXCHANGE = -100, 1, 2
+# linux/fcntl.h, AT_FDCWD; linux/fs.h, RENAME_NOREPLACE and others.
+_AT_FDCWD, _NOREPLACE, _EXCHANGE, _WHITEOUT = -100, 1, 2, 4
 
 TREE = {
     b"/a/x": b"1",
@@ -61,6 +63,28 @@ def renameat2(old: Path, new: Path, flags: int) -> None:
 def opened(path: Path, flags: int) -> None:
     os.close(os.open(path, flags, 0o644))
 
+
+def reading(path: Path, do: Callable[[int], object]) -> None:
+    """Do it with a descriptor that is for reading alone."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        do(fd)
+    finally:
+        os.close(fd)
+
+
+def bind(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(os.fspath(path))
+
+
+def set_flags(fd: int) -> None:
+    # linux/fs.h, FS_IOC_SETFLAGS, FS_IMMUTABLE_FL
+    fcntl.ioctl(fd, 0x40086602, struct.pack("l", 0x10))
+
+
+# An access control list of somebody's (linux/posix_acl_xattr.h), as setfacl would set it.
+_ACL = struct.pack("<I", 2) + struct.pack("<HHI", 1, 7, 0xFFFFFFFF)
 
 # Every call that changes something.
 CHANGES: dict[str, Callable[[Path], object]] = {
@@ -99,11 +123,31 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "patch, not truncating": lambda top: opened(top / ".json", os.O_RDWR),
     "transaction": lambda top: os.mkdir(top / ".transactions/t"),
     "statistics": lambda top: opened(top / ".xsfs/stats", os.O_WRONLY),
+    "create without a name": lambda top: opened(top / "a", os.O_WRONLY | os.O_TMPFILE),
+    "allocate": lambda top: reading(top / "b", lambda fd: os.posix_fallocate(fd, 0, 9)),
+    "truncate what is open": lambda top: reading(top / "b", lambda fd: os.ftruncate(fd, 0)),
+    "copy a range": lambda top: reading(top / "b", lambda fd: os.copy_file_range(fd, fd, 1)),
+    "set flags": lambda top: reading(top / "b", set_flags),
+    "make a device": lambda top: os.mknod(top / "new", stat.S_IFCHR | 0o644, os.makedev(1, 3)),
+    "bind a socket": lambda top: bind(top / "new"),
+    "whiteout": lambda top: renameat2(top / "b", top / "c", _WHITEOUT),
+    "set a list of access": lambda top: os.setxattr(top / "b", "system.posix_acl_access", _ACL),
+    "set a trusted attribute": lambda top: os.setxattr(top / "b", "trusted.x", b"1"),
+    "set a security attribute": lambda top: os.setxattr(top / "b", "security.x", b"1"),
+    "remove any attribute": lambda top: os.removexattr(top / "b", "user.other"),
+    "permissions of the root": lambda top: os.setxattr(top, "user.xenstore.perms", b"b0"),
+    "value of the root": lambda top: opened(top / ".value", os.O_WRONLY),
+    "patch a leaf": lambda top: (top / "b.d/.json").write_bytes(b'"x"'),
+    "remove a control": lambda top: os.unlink(top / ".json"),
+    "remove transactions": lambda top: os.rmdir(top / ".transactions"),
+    "rename a control": lambda top: os.rename(top / ".json", top / "c"),
     "special": lambda top: opened(top / "@releaseDomain", os.O_WRONLY),
     "remove special": lambda top: os.unlink(top / "@releaseDomain"),
 }
 
 REFUSALS = {errno.EROFS, errno.EPERM, errno.EACCES, errno.EISDIR}
+# What no mount of ours does, or not with a descriptor for reading.
+REFUSALS |= {errno.EBADF, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTTY}
 
 
 def codes_of(
