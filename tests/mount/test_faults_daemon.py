@@ -15,6 +15,7 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from tests.programs import Program
 from xsfs import mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.xen.daemons import Daemon
 
@@ -161,6 +162,96 @@ def test_stopped_and_continued(fuse: None, daemon: Daemon) -> None:
         assert results == [0] * 4
         assert (mounted.path / "a").read_bytes() == b"2\n"
         assert len(os.listdir(mounted.path / "n")) == 900
+
+
+@contextmanager
+def stopped(mounted: Mounted) -> Iterator[None]:
+    pid = pid_of(mounted)
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def begin(mounted: Mounted, *words: str) -> subprocess.Popen[bytes]:
+    """A command about a mount whose daemon is stopped, until it ends or waits for that."""
+    process = subprocess.Popen([*words, mounted.path], stdout=subprocess.DEVNULL)
+    place = Path(f"/proc/{process.pid}/wchan")
+    deadline_s = time.monotonic() + 10
+    while process.poll() is None and "request_wait" not in place.read_text():
+        assert time.monotonic() < deadline_s
+    return process
+
+
+def test_what_waits_for_a_stopped_daemon_goes_on_with_it(fuse: None, daemon: Daemon) -> None:
+    with Mounted(daemon.socket, "timeout=1") as mounted:
+        with stopped(mounted):
+            begun = [begin(mounted, word) for word in ("df", "ls", "stat")]
+        assert [process.wait(5) for process in begun] == [0] * 3
+        with stopped(mounted):
+            unmounting = begin(mounted, "umount")
+        assert unmounting.wait(5) == 0
+        assert mounted.wait(5) == 0
+
+
+def test_a_stopped_daemon_is_unmounted_by_force(fuse: None, daemon: Daemon) -> None:
+    with Mounted(daemon.socket) as mounted:
+        with stopped(mounted):
+            subprocess.run(["umount", "-f", mounted.path], check=True, timeout=5)
+            assert mounts.at(str(mounted.path)) is None
+        assert mounted.wait(5) == 0
+
+
+@pytest.mark.parametrize("moment", ["connecting", "mounted", "its helper runs"])
+def test_killed_at_its_start(fuse: None, daemon: Daemon, moment: str) -> None:
+    mounted = Mounted(daemon.socket)
+    if moment == "connecting":
+        daemon.freeze()
+    is_there: dict[str, Callable[[], object]] = {
+        "connecting": lambda: any(b"socket" in at for at in files_of(mounted)),
+        "mounted": lambda: mounts.at(str(mounted.path)) is not None,
+        "its helper runs": lambda: helpers_of(mounted),
+    }
+    deadline_s = time.monotonic() + 20
+    try:
+        starting = threading.Thread(target=lambda: error_of_start(mounted))
+        starting.start()
+        while mounted.process is None or not is_there[moment]():
+            assert time.monotonic() < deadline_s
+        helpers = helpers_of(mounted)
+        mounted.process.kill()
+        starting.join(10)
+        assert not starting.is_alive()
+        mounted.process.wait(5)
+        for pid in helpers:
+            await_end(pid)
+        assert helpers_of(mounted) == []
+        if moment == "connecting":
+            daemon.thaw()
+        mounted.start()
+        (mounted.path / "a").write_bytes(b"1")
+        assert sum(m.mountpoint == str(mounted.path) for m in mounts.mounted()) == 1
+    finally:
+        mounted.close()
+
+
+def error_of_start(mounted: Mounted) -> None:
+    with pytest.raises(AssertionError):
+        mounted.start()
+
+
+def files_of(mounted: Mounted) -> list[bytes]:
+    """What a daemon that starts has open."""
+    folder = f"/proc/{pid_of(mounted)}/fd"
+    found = []
+    for name in os.listdir(folder):
+        try:
+            found.append(os.readlink(os.fsencode(f"{folder}/{name}")))
+        except OSError:
+            continue
+    return found
 
 
 @pytest.mark.parametrize("end", ["umount", "SIGTERM"])
