@@ -96,6 +96,10 @@ class Mounted:
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 
+    def log_is_clean(self) -> bool:
+        """Whether nothing in it could do anything to a terminal."""
+        return all(line.isascii() and line.isprintable() for line in self.log().split("\n"))
+
     def unmount(self) -> None:
         """umount(8), and wait for the daemon to end."""
         subprocess.run(["umount", str(self.path)], check=True, timeout=10)

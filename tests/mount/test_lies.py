@@ -35,10 +35,6 @@ def mounted(fuse: None, daemon: Daemon, link: Link) -> Iterator[Impatient]:
         yield mounted
 
 
-def is_clean(log: str) -> bool:
-    return all(line.isascii() and line.isprintable() for line in log.split("\n"))
-
-
 @pytest.mark.parametrize("lie", LIES)
 def test_a_lie_is_seen_through(daemon: Daemon, link: Link, mounted: Impatient, lie: str) -> None:
     forgery, reason = LIES[lie]
@@ -51,7 +47,7 @@ def test_a_lie_is_seen_through(daemon: Daemon, link: Link, mounted: Impatient, l
     assert mounted.stats()["connections"] == 2
     (said,) = (line for line in mounted.log().splitlines() if "connection lost" in line)
     assert reason in said
-    assert is_clean(mounted.log())
+    assert mounted.log_is_clean()
 
 
 @pytest.mark.parametrize("oddity", ODDITIES)
@@ -70,7 +66,7 @@ def test_an_odd_error_is_an_error(link: Link, mounted: Impatient, error: str) ->
     assert error_of((mounted.path / "a").read_bytes) == number
     assert (mounted.path / "a").read_bytes() == b"1\n"
     assert mounted.stats()["connections"] == 1
-    assert is_clean(mounted.log())
+    assert mounted.log_is_clean()
 
 
 def test_a_store_that_never_stops_lying(link: Link, mounted: Impatient) -> None:
