@@ -33,37 +33,28 @@ if TYPE_CHECKING:
 
 
 def helpers_of(mounted: Mounted) -> list[int]:
-    """The event helpers of a mount, running or dying."""
+    """The event helpers of a mount, running or dying; they are told whose they are."""
     found = []
     for folder in Path("/proc").iterdir():
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0") if folder.name.isdigit() else []
         except OSError:
             continue
-        if b"poker.py" in words[4:5] or any(word.endswith(b"poker.py") for word in words):
-            mountpoint = bytes(mounted.path)
-            if mountpoint in words or b"PPid:\t%d\n" % pid_of(mounted) in status_of(folder):
-                found.append(int(folder.name))
+        if any(word.endswith(b"poker.py") for word in words) and b"%d" % pid_of(mounted) in words:
+            found.append(int(folder.name))
     return found
 
 
-def status_of(folder: Path) -> bytes:
-    try:
-        return (folder / "status").read_bytes()
-    except OSError:
-        return b""
+def await_no_helper(mounted: Mounted, timeout_s: float = 5.0) -> None:
+    """Until a killed daemon's helpers have ended, and what they leave to see it off."""
+    deadline_s = time.monotonic() + timeout_s
+    while helpers := helpers_of(mounted):
+        assert time.monotonic() < deadline_s, helpers
 
 
 def pid_of(mounted: Mounted) -> int:
     assert mounted.process is not None
     return mounted.process.pid
-
-
-def await_end(pid: int, timeout_s: float = 5.0) -> None:
-    """Until a process, anybody's child, has ended."""
-    deadline_s = time.monotonic() + timeout_s
-    while b"State:\tZ" not in status_of(folder := Path(f"/proc/{pid}")) and folder.exists():
-        assert time.monotonic() < deadline_s, status_of(folder)
 
 
 def error_of(do: Callable[[], object]) -> int:
@@ -116,14 +107,12 @@ def test_killed_in_a_storm_it_leaves_nobody_hanging(fuse: None, daemon: Daemon, 
         with xsfs.Client(daemon.socket) as client:
             for number in range(100 + 200 * seed):
                 client.write(b"/s/n%d" % (number % 50), b"%d" % number)
-        helpers = helpers_of(mounted)
-        assert helpers
+        assert helpers_of(mounted)
         assert mounted.process is not None
         mounted.process.kill()
         mounted.process.wait(10)
         users.end()
-        for pid in helpers:
-            await_end(pid)
+        await_no_helper(mounted)
         # The mountpoint is not an empty directory now.
         assert error_of(lambda: os.listdir(mounted.path)) == errno.ENOTCONN
         # And can be used again, as it is.
@@ -220,14 +209,11 @@ def test_killed_at_its_start(fuse: None, daemon: Daemon, moment: str) -> None:
         starting.start()
         while mounted.process is None or not is_there[moment]():
             assert time.monotonic() < deadline_s
-        helpers = helpers_of(mounted)
         mounted.process.kill()
         starting.join(10)
         assert not starting.is_alive()
         mounted.process.wait(5)
-        for pid in helpers:
-            await_end(pid)
-        assert helpers_of(mounted) == []
+        await_no_helper(mounted)
         if moment == "connecting":
             daemon.thaw()
         mounted.start()
