@@ -76,25 +76,29 @@ class Mounted:
         """
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             notify.bind(self._env["NOTIFY_SOCKET"])
-            os.chmod(self._env["NOTIFY_SOCKET"], 0o777)
-            self.process = subprocess.Popen(
-                self._argv, env=self._env, stdin=subprocess.DEVNULL, stderr=self._log
-            )
-            ended = os.pidfd_open(self.process.pid)
             try:
+                os.chmod(self._env["NOTIFY_SOCKET"], 0o777)
+                self.process = subprocess.Popen(
+                    self._argv, env=self._env, stdin=subprocess.DEVNULL, stderr=self._log
+                )
+                ended = os.pidfd_open(self.process.pid)
                 # Ready, or ended: whichever comes first.
                 ready, _, _ = select.select([notify.fileno(), ended], [], [], timeout_s)
+                os.close(ended)
                 assert notify.fileno() in ready, f"xsfs is not ready: {self.log()}"
                 assert notify.recv(64) == b"READY=1"
             finally:
-                os.close(ended)
-        os.unlink(self._env["NOTIFY_SOCKET"])
+                os.unlink(self._env["NOTIFY_SOCKET"])
         return self
 
     def log(self) -> str:
         """What it wrote to standard error so far."""
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
+
+    def log_is_clean(self) -> bool:
+        """Whether nothing in it could do anything to a terminal."""
+        return all(line.isascii() and line.isprintable() for line in self.log().split("\n"))
 
     def unmount(self) -> None:
         """umount(8), and wait for the daemon to end."""

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,43 +27,34 @@ from tests.programs import Program
 from xsfs import mounts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.xen.daemons import Daemon
 
 
 def helpers_of(mounted: Mounted) -> list[int]:
-    """The event helpers of a mount, running or dying."""
+    """The event helpers of a mount, running or dying; they are told whose they are."""
     found = []
     for folder in Path("/proc").iterdir():
         try:
             words = (folder / "cmdline").read_bytes().split(b"\0") if folder.name.isdigit() else []
         except OSError:
             continue
-        if b"poker.py" in words[4:5] or any(word.endswith(b"poker.py") for word in words):
-            mountpoint = bytes(mounted.path)
-            if mountpoint in words or b"PPid:\t%d\n" % pid_of(mounted) in status_of(folder):
-                found.append(int(folder.name))
+        if any(word.endswith(b"poker.py") for word in words) and b"%d" % pid_of(mounted) in words:
+            found.append(int(folder.name))
     return found
 
 
-def status_of(folder: Path) -> bytes:
-    try:
-        return (folder / "status").read_bytes()
-    except OSError:
-        return b""
+def await_no_helper(mounted: Mounted, timeout_s: float = 5.0) -> None:
+    """Until a killed daemon's helpers have ended, and what they leave to see it off."""
+    deadline_s = time.monotonic() + timeout_s
+    while helpers := helpers_of(mounted):
+        assert time.monotonic() < deadline_s, helpers
 
 
 def pid_of(mounted: Mounted) -> int:
     assert mounted.process is not None
     return mounted.process.pid
-
-
-def await_end(pid: int, timeout_s: float = 5.0) -> None:
-    """Until a process, anybody's child, has ended."""
-    deadline_s = time.monotonic() + timeout_s
-    while b"State:\tZ" not in status_of(folder := Path(f"/proc/{pid}")) and folder.exists():
-        assert time.monotonic() < deadline_s, status_of(folder)
 
 
 def error_of(do: Callable[[], object]) -> int:
@@ -115,14 +107,12 @@ def test_killed_in_a_storm_it_leaves_nobody_hanging(fuse: None, daemon: Daemon, 
         with xsfs.Client(daemon.socket) as client:
             for number in range(100 + 200 * seed):
                 client.write(b"/s/n%d" % (number % 50), b"%d" % number)
-        helpers = helpers_of(mounted)
-        assert helpers
+        assert helpers_of(mounted)
         assert mounted.process is not None
         mounted.process.kill()
         mounted.process.wait(10)
         users.end()
-        for pid in helpers:
-            await_end(pid)
+        await_no_helper(mounted)
         # The mountpoint is not an empty directory now.
         assert error_of(lambda: os.listdir(mounted.path)) == errno.ENOTCONN
         # And can be used again, as it is.
@@ -161,6 +151,93 @@ def test_stopped_and_continued(fuse: None, daemon: Daemon) -> None:
         assert results == [0] * 4
         assert (mounted.path / "a").read_bytes() == b"2\n"
         assert len(os.listdir(mounted.path / "n")) == 900
+
+
+@contextmanager
+def stopped(mounted: Mounted) -> Iterator[None]:
+    pid = pid_of(mounted)
+    os.kill(pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def begin(mounted: Mounted, *words: str) -> subprocess.Popen[bytes]:
+    """A command about a mount whose daemon is stopped, until it ends or waits for that."""
+    process = subprocess.Popen([*words, mounted.path], stdout=subprocess.DEVNULL)
+    place = Path(f"/proc/{process.pid}/wchan")
+    deadline_s = time.monotonic() + 10
+    while process.poll() is None and "request_wait" not in place.read_text():
+        assert time.monotonic() < deadline_s
+    return process
+
+
+def test_what_waits_for_a_stopped_daemon_goes_on_with_it(fuse: None, daemon: Daemon) -> None:
+    with Mounted(daemon.socket, "timeout=1") as mounted:
+        with stopped(mounted):
+            begun = [begin(mounted, word) for word in ("df", "ls", "stat")]
+        assert [process.wait(5) for process in begun] == [0] * 3
+        with stopped(mounted):
+            unmounting = begin(mounted, "umount")
+        assert unmounting.wait(5) == 0
+        assert mounted.wait(5) == 0
+
+
+def test_a_stopped_daemon_is_unmounted_by_force(fuse: None, daemon: Daemon) -> None:
+    with Mounted(daemon.socket) as mounted:
+        with stopped(mounted):
+            subprocess.run(["umount", "-f", mounted.path], check=True, timeout=5)
+            assert mounts.at(str(mounted.path)) is None
+        assert mounted.wait(5) == 0
+
+
+@pytest.mark.parametrize("moment", ["connecting", "mounted", "its helper runs"])
+def test_killed_at_its_start(fuse: None, daemon: Daemon, moment: str) -> None:
+    mounted = Mounted(daemon.socket)
+    if moment == "connecting":
+        daemon.freeze()
+    is_there: dict[str, Callable[[], object]] = {
+        "connecting": lambda: any(b"socket" in at for at in files_of(mounted)),
+        "mounted": lambda: mounts.at(str(mounted.path)) is not None,
+        "its helper runs": lambda: helpers_of(mounted),
+    }
+    deadline_s = time.monotonic() + 20
+    try:
+        starting = threading.Thread(target=lambda: error_of_start(mounted))
+        starting.start()
+        while mounted.process is None or not is_there[moment]():
+            assert time.monotonic() < deadline_s
+        mounted.process.kill()
+        starting.join(10)
+        assert not starting.is_alive()
+        mounted.process.wait(5)
+        await_no_helper(mounted)
+        if moment == "connecting":
+            daemon.thaw()
+        mounted.start()
+        (mounted.path / "a").write_bytes(b"1")
+        assert sum(m.mountpoint == str(mounted.path) for m in mounts.mounted()) == 1
+    finally:
+        mounted.close()
+
+
+def error_of_start(mounted: Mounted) -> None:
+    with pytest.raises(AssertionError):
+        mounted.start()
+
+
+def files_of(mounted: Mounted) -> list[bytes]:
+    """What a daemon that starts has open."""
+    folder = f"/proc/{pid_of(mounted)}/fd"
+    found = []
+    for name in os.listdir(folder):
+        try:
+            found.append(os.readlink(os.fsencode(f"{folder}/{name}")))
+        except OSError:
+            continue
+    return found
 
 
 @pytest.mark.parametrize("end", ["umount", "SIGTERM"])

@@ -19,6 +19,7 @@ import pytest
 
 import xsfs
 from tests.mount.impatient import SLACK_S, TIMEOUT_S, Impatient, error_of, in_time, store, until
+from tests.mount.mounting import XSFS
 from tests.programs import Program
 from tests.xen.link import Link, Way
 from tests.xen.wire import HEADER, Op
@@ -137,6 +138,44 @@ def test_another_tree_is_shown_and_announced(daemon: Daemon, link: Link, linked:
         assert "MODIFY a/other" in lines
     until(lambda: (top / "leaf").is_dir())
     assert (top / "leaf/child").read_bytes() == b"1\n"
+
+
+@pytest.mark.parametrize("after", [1, HEADER.size, 50, 100, 200, 400])
+def test_a_link_cut_at_the_start(fuse: None, daemon: Daemon, link: Link, after: int) -> None:
+    """It is mounted and works, or says in one line why not, and is not mounted."""
+    mountpoint = daemon.rundir / "m"
+    mountpoint.mkdir()
+    store(daemon, a="1")
+    link.cut(after=after)
+    done = subprocess.run(
+        [*XSFS, link.socket, mountpoint, "-o", f"timeout={TIMEOUT_S:g}"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    if done.returncode == 0:
+        assert (mountpoint / "a").read_bytes() == b"1\n"
+        subprocess.run(["umount", mountpoint], check=True, timeout=10)
+    else:
+        assert done.returncode == 1
+        assert len(done.stderr.splitlines()) == 1
+    assert not os.path.ismount(mountpoint)
+
+
+def test_a_store_that_is_stopped_at_the_start(fuse: None, daemon: Daemon, link: Link) -> None:
+    store(daemon, a="1")
+    daemon.freeze()
+    mounted = Impatient(link.socket, "timeout=10")
+    starting = threading.Thread(target=mounted.start)
+    starting.start()
+    link.await_accepted(1, timeout_s=20)
+    daemon.thaw()
+    starting.join(20)
+    try:
+        assert (mounted.path / "a").read_bytes() == b"1\n"
+    finally:
+        mounted.close()
 
 
 def test_its_socket_is_removed_and_comes_back(daemon: Daemon, mounted: Impatient) -> None:

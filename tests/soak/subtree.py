@@ -12,7 +12,7 @@ import errno
 import json
 import os
 import random
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from tests.soak.model import Model, Node, stored
@@ -29,6 +29,9 @@ NODES_MAX = 50
 DEPTH_MAX = 5
 # What is added to must stay within what each daemon stores, with room (2048, oxenstored).
 TEXT_MAX = 1500
+
+# How many operations a report of something wrong names.
+RECENT = 12
 
 PERMS = (b"n0", b"n0,r5", b"n0,b7", b"n0,w1,r2")
 
@@ -78,6 +81,8 @@ class Subtree:
         self.nodes = self.model.nodes
         self.counts: Counter[str] = Counter()
         self.wrong: list[str] = []
+        # What was done last: what is wrong may have come of it.
+        self._recent: deque[str] = deque(maxlen=RECENT)
 
     def step(self) -> None:
         """One operation, chosen at random, and what became of it."""
@@ -108,6 +113,7 @@ class Subtree:
     # -- judgement ----------------------------------------------------------------------------
 
     def _count(self, what: str) -> None:
+        self._recent.append(what)
         self.counts[what.partition(" ")[0]] += 1
 
     def _expect(self, what: str, code: int, do: Callable[[], object]) -> bool:
@@ -116,12 +122,15 @@ class Subtree:
         self._count(what)
         if found != code:
             names = [errno.errorcode.get(number, str(number)) for number in (found, code)]
-            self.wrong.append(f"{self._place}: {what}: {names[0]}, not {names[1]}")
+            self._is_wrong(f"{what}: {names[0]}, not {names[1]}")
         return not found
 
     def _same(self, what: str, found: object, wanted: object) -> None:
         if found != wanted:
-            self.wrong.append(f"{self._place}: {what}: {found!r}, not {wanted!r}")
+            self._is_wrong(f"{what}: {found!r}, not {wanted!r}")
+
+    def _is_wrong(self, what: str) -> None:
+        self.wrong.append(f"{self._place}: {what}; done last: {', '.join(self._recent)}")
 
     # -- operations ---------------------------------------------------------------------------
 

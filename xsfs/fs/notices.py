@@ -371,7 +371,7 @@ def _key(notice: Notice) -> tuple[Kind, Node | bytes]:
 
 def _start(orders: socket.socket, device: int) -> subprocess.Popen[bytes]:
     # From the main thread: the helper hears when the thread dies that started it.
-    command = [sys.executable, "-I", "-S", poker.__file__, str(device)]
+    command = [sys.executable, "-I", "-S", poker.__file__, str(device), str(os.getpid())]
     return subprocess.Popen(
         command,
         stdin=orders.fileno(),

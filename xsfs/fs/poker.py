@@ -245,9 +245,11 @@ def serve(orders: socket.socket, mount: Mount) -> None:
             orders.send(struct.pack("=i", mount.poke(order[:1], order[1:])))
 
 
-def main(device: int) -> None:
-    """Be the helper; then see the daemon off."""
-    pid = os.getppid()
+def main(device: int, pid: int) -> None:
+    """Be the helper of a daemon; then see it off.
+
+    The daemon's id is told: one that has been killed already is nobody's parent.
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, {_DEATH})
     _libc.prctl(_PR_SET_PDEATHSIG, _DEATH)
     threading.Thread(target=guard, args=(device, pid, _LOOK_S), daemon=True).start()
@@ -264,4 +266,4 @@ def main(device: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(*map(int, sys.argv[1:]))
