@@ -316,6 +316,22 @@ def test_our_own_write_is_not_told_again(event_first: bool) -> None:
     assert following(write, D, "/d/x") == []
 
 
+def test_a_new_tree_is_looked_at_once() -> None:
+    """However many nodes a guest makes in a directory that nobody has asked for."""
+
+    async def main() -> None:
+        house = House(D, ["/d"])
+        await house.start()
+        paths = [f"/d/p/q/n{number}" for number in range(100)]
+        house.tree.store = {**D, **dict.fromkeys(paths, "1")}
+        for path in ["/d/p", *paths]:
+            house.event(path)
+        assert list(house.follower._marks) == [b"/d/p"]
+        assert await house.look() == ["created/ /d/p"]
+
+    trio.run(main)
+
+
 def test_somebody_elses_write_after_ours_is_told() -> None:
     def write(house: House) -> None:
         echo = house.follower.echoes.expect(b"/d/x", exists=True, value=b"2")

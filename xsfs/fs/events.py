@@ -126,13 +126,15 @@ class Echoes:
 class Mark:
     """Events that came for one path since it was last looked at."""
 
-    __slots__ = ("clock", "echoes", "foreign", "hit")
+    __slots__ = ("below", "clock", "echoes", "foreign", "hit")
 
     def __init__(self) -> None:
         # The view's clock at the last of them.
         self.clock = -1
         # An event named this very path; otherwise it is only to be compared.
         self.hit = False
+        # One named a path below it.
+        self.below = False
         # One of them cannot be the echo of a change of ours.
         self.foreign = False
         self.echoes: list[Echo] = []
@@ -146,8 +148,14 @@ class Mark:
         else:
             self.foreign = True
 
+    def add_below(self, clock: int) -> None:
+        """An event named a path below this one, of which nothing is known."""
+        self.clock = clock
+        self.below = self.foreign = True
+
     def merge(self, earlier: Mark) -> None:
         """The events of another mark for the path count here too."""
+        self.below |= earlier.below
         self.clock = max(self.clock, earlier.clock)
         self.hit |= earlier.hit
         self.foreign |= earlier.foreign

@@ -136,6 +136,11 @@ class Follower:
             node.names = None
         if not self._concerns_anybody(route, rest):
             return
+        if len(rest) > 1 and not echoes:
+            # What is new there is looked at once, for all that comes below it.
+            self._mark(paths.join(node.path, rest[0])).add_below(self._view.clock)
+            self._work.set()
+            return
         mark = self._mark(path)
         mark.add(echoes, self._view.clock)
         if echoes:
@@ -406,7 +411,7 @@ class Follower:
                     and mark.clock > self._gone.get(here, -1)
                     and not (child is not None and child.pending)
                 ):
-                    yield from self._planner.flashed(node, name, directory=not last)
+                    yield from self._planner.flashed(node, name, directory=mark.below or not last)
                 return
             here_mark = mark if last else Mark()
             if last and mark.is_echo(state):
@@ -420,8 +425,8 @@ class Follower:
             child = node.children.get(name) if node.children else None
             if child is None:
                 return
-            if last and not mark.hit and child.used and not child.names:
-                # It came without an event, and so did what is below it.
+            if last and (mark.below or not mark.hit) and child.used and not child.names:
+                # What is below it came without an event, or with one that did not say what.
                 for below in state.names:
                     self._marks.setdefault(paths.join(here, below), Mark())
             node = child
