@@ -14,6 +14,7 @@ import trio
 
 from tests.fs.kernel import CONTEXT, Kernel, kernel
 from xsfs.options import Options
+from xsfs.protocol.connection import Event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -214,3 +215,44 @@ def test_own_writes_are_read_at_once_in_every_mode(run: Run, cache: CacheMode) -
         await at.ops.release(fh)
 
     run(test, Options(events="off", cache=cache))
+
+
+async def reads(at: Kernel, ino: int) -> int:
+    """How many requests reading a file takes."""
+    before = at.client.answered
+    assert await at.read(ino) == b"1\n"
+    return at.client.answered - before
+
+
+def test_nothing_is_believed_for_longer_than_a_minute(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some changes have no event at all."""
+
+    async def test(at: Kernel) -> None:
+        await at.client.write(b"/a/b", b"1")
+        await at.follower.settle()
+        start_s = now_s = trio.current_time()
+        monkeypatch.setattr(trio, "current_time", lambda: now_s)
+        ino = await at.walk(b"a/b")
+        now_s = start_s + 60
+        assert await reads(at, ino) == 0
+        assert (await at.ops.getattr(ino, CONTEXT)).attr_timeout <= 60
+        now_s = start_s + 61
+        assert await reads(at, ino) == 1
+
+    run(test, Options(cache="watch", events="off"))
+
+
+def test_nothing_is_believed_when_a_domain_went(run: Run) -> None:
+    """oxenstored removes what a dead domain had with no other event."""
+
+    async def test(at: Kernel) -> None:
+        await at.client.write(b"/a/b", b"1")
+        await at.follower.settle()
+        ino = await at.walk(b"a/b")
+        assert await reads(at, ino) == 0
+        at.follower._special_event(Event(b"@releaseDomain", b""), False)
+        assert await reads(at, ino) == 1
+
+    run(test, Options(cache="watch", events="off"))
