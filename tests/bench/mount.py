@@ -160,6 +160,7 @@ class Bench:
             watch = self.start(stack, "cache=watch")
             for top in (keep, watch):
                 read_all(self.paths(top))
+            find(watch)
             self.time("find, watch, warm", lambda: find(watch))
             self.time("read, floor, keep", lambda: read_all(self.paths(keep)))
             self.time("read, watch", lambda: read_all(self.paths(watch)))

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from xsfs.fs.entries import Entries
     from xsfs.fs.events import Notice
     from xsfs.fs.nodes import Inode
-    from xsfs.fs.notices import Courier, Poke
+    from xsfs.fs.notices import Courier
+    from xsfs.fs.pokes import Poke
     from xsfs.fs.table import NodeTable
 
 
@@ -62,9 +63,12 @@ class Accomplice:
         """The node that the helper believes to create.
 
         Raises:
-            FSError: EPERM when it was not told to.
+            FSError: EPERM when it was not told to; EAGAIN when the node has been moved away:
+                the kernel would have it in both places.
         """
         poke = self._expected(parent, name, Kind.CREATED)
+        if poke.is_moved and poke.may_fail:
+            raise FSError(errno.EAGAIN)
         self._courier.fulfil(poke)
         return self._face(poke.notice)
 

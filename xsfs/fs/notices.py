@@ -23,10 +23,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from xsfs import mounts
-from xsfs.fs import names, poker
+from xsfs.fs import poker
 from xsfs.fs.events import Kind
 from xsfs.fs.invalidation import Invalidator
 from xsfs.fs.nodes import Face
+from xsfs.fs.pokes import Poke
 
 if TYPE_CHECKING:
     from xsfs.fs.events import Notice
@@ -42,64 +43,12 @@ _WINDOW = 32
 # How many pokes may wait; whoever has more is to wait himself.
 _WAITING_MAX = 4096
 
-# A poke that meets a name the kernel still holds is tried again, after an invalidation.
-_ATTEMPTS = 8
-
 # How long a request waits for the kernel to drop an entry, in seconds: another request about
 # the same directory may be under way.
 _PATIENCE_S = 1.0
 
 # How long to wait before a helper that died is replaced, in seconds.
 _RESTART_S = 0.2
-
-
-class Poke:
-    """What the helper is told to do."""
-
-    __slots__ = ("attempts", "done", "fulfilled", "notice", "shown")
-
-    def __init__(self, notice: Notice) -> None:
-        self.notice = notice
-        # The request that it is all about has been answered.
-        self.fulfilled = False
-        # The helper has looked the name up, and holds what it was shown.
-        self.shown = False
-        self.attempts = 0
-        # Set when it is over, for whoever waits for that.
-        self.done: trio.Event | None = None
-
-    @property
-    def may_fail(self) -> bool:
-        """Whether it will be tried again."""
-        return self.attempts < _ATTEMPTS
-
-    @property
-    def letter(self) -> bytes:
-        """The operation, as poker.py names it."""
-        match self.notice.kind:
-            case Kind.CREATED:
-                return b"D" if self.notice.directory else b"F"
-            case Kind.REMOVED:
-                return b"R" if self.notice.directory else b"U"
-            case Kind.ATTRIB:
-                return b"A"
-            case Kind.MODIFIED:
-                return b"M"
-
-    @property
-    def path(self) -> bytes:
-        """Where the helper finds it, relative to the mountpoint."""
-        notice = self.notice
-        parts: list[bytes] = []
-        if notice.kind is Kind.MODIFIED and notice.directory:
-            parts.append(names.VALUE)
-        if notice.parent is not notice.node:
-            parts.append(notice.name)
-        node = notice.parent
-        while node.parent is not None:
-            parts.append(node.name)
-            node = node.parent
-        return b"/".join(reversed(parts))
 
 
 class Courier:
@@ -316,8 +265,9 @@ class Courier:
             if self.stale.busy:
                 return
             poke = self._waiting[0]
+            is_there = poke.follow()
             notice = poke.notice
-            if _is_heard(notice):
+            if is_there and _is_heard(notice):
                 try:
                     self._orders.send(poke.letter + poke.path)
                 except BlockingIOError:
@@ -342,7 +292,8 @@ class Courier:
         self.counts["pokes"] += 1
         self._unexpect(poke)
         notice = poke.notice
-        if number in (errno.EEXIST, errno.EAGAIN) and poke.may_fail:
+        is_late = poke.is_moved and notice.kind is not Kind.REMOVED
+        if number and (is_late or number in (errno.EEXIST, errno.EAGAIN)) and poke.may_fail:
             poke.attempts += 1
             poke.shown = False
             self._drop_entry(notice)
