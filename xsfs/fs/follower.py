@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from xsfs.errors import NotFound, StoreError, XenStoreError
+from xsfs.fs.bursts import Bursts
 from xsfs.fs.events import Echoes, Kind, Mark, Notice, Planner
 from xsfs.fs.tree import State
 from xsfs.pipeline import Away
@@ -36,14 +37,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SPECIALS = (b"@introduceDomain", b"@releaseDomain")
-
-# oxenstored holds events back when more than 1024 are queued, and then everything must be looked
-# at again. Replies are queued with them: of two requests, the second sent when the first was
-# answered, one reply at most is queued at a time. So more than 1024 queued events are more than
-# 512 in a row without such a reply, on one side of it or the other.
-BURST = 500
-# A burst ends with a pause this long, in seconds.
-_PAUSE_S = 0.05
 
 # How many paths are looked at in one turn.
 _TURN = 64
@@ -83,10 +76,7 @@ class Follower:
         self._root_watch: Watch | None = None
         # No event is missed, as far as is known.
         self._listening = True
-        # How many events came in a row; what was sent when it began.
-        self._burst = self._sent = 0
-        self._last_event_s = -1.0
-        self._long_burst = trio.Event()
+        self._bursts = Bursts(tree.client)
         self._echoed = trio.Event()
         # Those who wait until all that is known to have changed was looked at.
         self._settling: list[trio.Event] = []
@@ -113,16 +103,9 @@ class Follower:
         if first:
             return
         self.counts["events"] += 1
-        now_s = trio.current_time()
-        client = self._tree.client
-        if client.answered > self._sent or now_s - self._last_event_s >= _PAUSE_S:
-            self._burst, self._sent = 0, client.sent
-        self._burst += 1
-        self._last_event_s = now_s
-        if self._burst == BURST:
-            self._long_burst.set()
+        self._bursts.event()
         path = event.path
-        echoes = self.echoes.outstanding(path, client.answered)
+        echoes = self.echoes.outstanding(path, self._tree.client.answered)
         if self._view.record(path, 0 if echoes else time.time_ns()) is None:
             return
         route, rest = self._route(path)
@@ -212,7 +195,7 @@ class Follower:
     def reconnected(self) -> None:
         """The store was away: all may have changed, and no echo of ours will come."""
         self.echoes.clear()
-        self._sent = 0
+        self._bursts.reconnected()
         self.distrust()
 
     def suspect(self, node: Node) -> None:
@@ -434,11 +417,7 @@ class Follower:
     async def renew_after_bursts(self) -> None:
         """Set the watch anew after each long burst, for ever: what was held back is lost."""
         while True:
-            await self._long_burst.wait()
-            # Quiet is that no event comes: there is none to wait for.
-            while (quiet_at_s := self._last_event_s + _PAUSE_S) > trio.current_time():  # noqa: ASYNC110
-                await trio.sleep_until(quiet_at_s)
-            self._long_burst = trio.Event()
+            await self._bursts.over()
             self.counts["renewals"] += 1
             self._listening = False
             try:
