@@ -17,10 +17,11 @@ from xsfs.options import Options
 from xsfs.protocol.connection import Event
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from tests.xen.daemons import Daemon
     from xsfs.options import CacheMode
+    from xsfs.protocol.requests import Request
 
 ROOT = pyfuse3.ROOT_INODE
 
@@ -239,6 +240,30 @@ def test_nothing_is_believed_for_longer_than_a_minute(
         assert await reads(at, ino) == 0
         assert (await at.ops.getattr(ino, CONTEXT)).attr_timeout <= 60
         now_s = start_s + 61
+        assert await reads(at, ino) == 1
+
+    run(test, Options(cache="watch", events="off"))
+
+
+def test_a_reply_that_an_event_overtook_is_not_believed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C xenstored drops an event that is equal to one still unread: no other need follow."""
+
+    async def test(at: Kernel) -> None:
+        await at.client.write(b"/a/b", b"1")
+        await at.follower.settle()
+        await at.walk(b"a")
+        batch = at.client.batch
+
+        async def overtaken(wanted: Sequence[Request[object]], tx_id: int = 0) -> list[object]:
+            replies = await batch(wanted, tx_id)
+            at.follower.event(Event(b"/a/b", b""), False)
+            return replies
+
+        with monkeypatch.context() as patch:
+            patch.setattr(at.client, "batch", overtaken)
+            ino = await at.walk(b"a/b")
         assert await reads(at, ino) == 1
 
     run(test, Options(cache="watch", events="off"))
