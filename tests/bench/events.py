@@ -11,6 +11,8 @@ Ends with status 1 when a bar is missed.
 
 from __future__ import annotations
 
+import os
+import pickle
 import sys
 from pathlib import Path
 from statistics import median
@@ -19,7 +21,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import xsfs
-from tests.bench.mount import Bar
+from tests.bench.mount import Bar, floor
 from tests.inotify import MODIFY, Heard, Inotify
 from tests.mount.mounting import Mounted
 from tests.xen.daemons import KINDS, Daemon
@@ -61,6 +63,21 @@ def delays(daemon: Daemon, top: Path, client: xsfs.Client) -> Iterator[tuple[flo
             client.write(b"/heard/here", value)
             inotify.until(Heard("here", "MODIFY").__eq__)
             yield watch_s, perf_counter() - start_s
+
+
+def poke_s(folder: Path) -> float:
+    """Seconds of what the least of all file systems takes for what raises an event."""
+    tree = folder / "tree.pickle"
+    tree.write_bytes(pickle.dumps({b"/": b"", b"/file": b"1"}))
+    times = []
+    with floor(tree, "direct") as top:
+        for _ in range(ROUNDS):
+            start_s = perf_counter()
+            fd = os.open(top / "file", os.O_WRONLY)
+            os.pwrite(fd, b"1", 0)
+            times.append(perf_counter() - start_s)
+            os.close(fd)
+    return median(times)
 
 
 def rate(top: Path, client: xsfs.Client) -> float:
@@ -121,10 +138,12 @@ def main() -> int:
         ):
             both = list(delays(daemon, mounted.path, client))
             watch_s, heard_s = (median(times) for times in zip(*both, strict=True))
+            least_s = poke_s(Path(folder))
             told = rate(mounted.path, client)
             spent_us = cost(mounted, client)
         print(
-            f"{kind}: xenstore-watch {watch_s * 1e6:.0f} us, inotify {heard_s * 1e6:.0f} us; "
+            f"{kind}: xenstore-watch {watch_s * 1e6:.0f} us, inotify {heard_s * 1e6:.0f} us, "
+            f"open and pwrite on the floor {least_s * 1e6:.0f} us; "
             f"{told:.0f} changes/s; {spent_us:.1f} us CPU for an event that concerns nobody"
         )
         bars += [

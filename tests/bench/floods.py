@@ -16,7 +16,8 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from tests.bench.mount import Bar
-from tests.mount.floods import FLOODS, flood_beside
+from tests.mount.bystander import flood_beside
+from tests.mount.floods import FLOODS
 from tests.xen.daemons import KINDS, Daemon
 
 DEADLINE_S = 120.0

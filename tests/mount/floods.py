@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""A client that does to the store the worst that it may, as fast as it can; and who is beside it.
+"""A client that does to the store the worst that it may, as fast as it can, and ends by itself.
 
 python -m tests.mount.floods SOCKET nodes|values|events|churn [FILE]
 
@@ -10,26 +10,15 @@ oxenstored freezes writers for good when a watcher is some 2,000 events behind.
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
-import time
-from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from tests.inotify import Inotify
-from tests.mount.mounting import Mounted
-from tests.mount.outside import Outside
-from tests.mount.shell import sh
-from tests.programs import Program
-from tests.soak.events import resident_kb
 from tests.xen.wire import Op, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tests.xen.daemons import Daemon
 
     Requests = Iterator[tuple[Op, bytes]]
 
@@ -71,53 +60,6 @@ def churn() -> Requests:
 
 
 FLOODS = {flood.__name__: flood for flood in (nodes, values, events, churn)}
-
-
-class Seen(NamedTuple):
-    """What a flood cost: seconds for each look at a file beside it; resident memory in KB."""
-
-    idle_s: list[float]
-    busy_s: list[float]
-    before_kb: int
-    peak_kb: int
-    after_kb: int
-
-
-def look(path: Path) -> float:
-    """How long it takes to stat and read a file, in seconds."""
-    start_s = time.monotonic()
-    os.stat(path)
-    assert path.read_bytes() == b"value\n"
-    return time.monotonic() - start_s
-
-
-def flood_beside(daemon: Daemon, flood: str, deadline_s: float) -> Seen:
-    """Look at a file before and during a flood that somebody watches."""
-    with closing(Outside(daemon)) as store, Mounted(daemon.socket) as mounted, Inotify() as watcher:
-        assert mounted.process is not None
-        pid = mounted.process.pid
-        store.write(b"/quiet/file", b"value")
-        for number in range(10):
-            store.write(b"/hostile/known/n%d" % number, b"")
-        sh("find . -type f -exec cat {} +", mounted.path / "hostile")
-        watcher.watch(mounted.path / "hostile", "hostile")
-        watcher.watch(mounted.path / "hostile/known", "known")
-        file = mounted.path / "quiet/file"
-        idle_s, busy_s = [look(file) for _ in range(300)], []
-        before_kb = peak_kb = resident_kb(pid)
-        words = [sys.executable, "-m", "tests.mount.floods", str(daemon.socket), flood]
-        if daemon.kind == "oxenstored":
-            words.append(str(file))
-        start_s = time.monotonic()
-        with Program(words, dict(os.environ)) as flooding:
-            while flooding.process.poll() is None:
-                assert time.monotonic() < start_s + deadline_s, "the flood does not end"
-                busy_s.append(look(file))
-                peak_kb = max(peak_kb, resident_kb(pid))
-            assert flooding.read_line() == b"done"
-        store.rm(b"/hostile")
-        assert mounted.forgets_everything()
-        return Seen(idle_s, busy_s, before_kb, peak_kb, resident_kb(pid))
 
 
 def main() -> None:

@@ -116,6 +116,24 @@ class Mounted:
         self.process.send_signal(signal.SIGTERM)
         return self.wait()
 
+    def helpers(self) -> list[int]:
+        """The process ids of its event helpers, running or dying; they are told whose they are."""
+        assert self.process is not None
+        pid, found = b"%d" % self.process.pid, []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if pid in words and any(word.endswith(b"poker.py") for word in words):
+                found.append(int(folder.name))
+        return found
+
+    def helper(self) -> int:
+        """The process id of its one event helper."""
+        (helper,) = self.helpers()
+        return helper
+
     def stats(self) -> dict[str, int]:
         """What the daemon counts."""
         counts: dict[str, int] = json.loads((self.path / ".xsfs/stats").read_bytes())

@@ -32,23 +32,10 @@ if TYPE_CHECKING:
     from tests.xen.daemons import Daemon
 
 
-def helpers_of(mounted: Mounted) -> list[int]:
-    """The event helpers of a mount, running or dying; they are told whose they are."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        try:
-            words = (folder / "cmdline").read_bytes().split(b"\0") if folder.name.isdigit() else []
-        except OSError:
-            continue
-        if any(word.endswith(b"poker.py") for word in words) and b"%d" % pid_of(mounted) in words:
-            found.append(int(folder.name))
-    return found
-
-
 def await_no_helper(mounted: Mounted, timeout_s: float = 5.0) -> None:
     """Until a killed daemon's helpers have ended, and what they leave to see it off."""
     deadline_s = time.monotonic() + timeout_s
-    while helpers := helpers_of(mounted):
+    while helpers := mounted.helpers():
         assert time.monotonic() < deadline_s, helpers
 
 
@@ -107,7 +94,7 @@ def test_killed_in_a_storm_it_leaves_nobody_hanging(fuse: None, daemon: Daemon, 
         with xsfs.Client(daemon.socket) as client:
             for number in range(100 + 200 * seed):
                 client.write(b"/s/n%d" % (number % 50), b"%d" % number)
-        assert helpers_of(mounted)
+        assert mounted.helpers()
         assert mounted.process is not None
         mounted.process.kill()
         mounted.process.wait(10)
@@ -201,7 +188,7 @@ def test_killed_at_its_start(fuse: None, daemon: Daemon, moment: str) -> None:
     is_there: dict[str, Callable[[], object]] = {
         "connecting": lambda: any(b"socket" in at for at in files_of(mounted)),
         "mounted": lambda: mounts.at(str(mounted.path)) is not None,
-        "its helper runs": lambda: helpers_of(mounted),
+        "its helper runs": lambda: mounted.helpers(),
     }
     deadline_s = time.monotonic() + 20
     try:
@@ -362,7 +349,7 @@ def test_a_helper_that_is_killed_is_replaced(fuse: None, daemon: Daemon, moment:
             daemon.tool("xenstore-write", "/d/ready", "1")
             while heard.read_line() != b"ready":
                 pass
-            (helper,) = helpers_of(mounted)
+            (helper,) = mounted.helpers()
             with xsfs.Client(daemon.socket) as client:
                 for number in range(40 * moment):
                     client.write(b"/d/n%d" % number, b"")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.mount.floods import FLOODS, flood_beside
+from tests.mount.bystander import flood_beside
+from tests.mount.floods import FLOODS
 
 if TYPE_CHECKING:
     from tests.xen.daemons import Daemon

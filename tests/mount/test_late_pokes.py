@@ -15,7 +15,6 @@ from tests.inotify import Heard, Inotify
 from tests.mount.impatient import until
 from tests.mount.mounting import Mounted
 from tests.mount.outside import Outside
-from tests.mount.test_poker import helper_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +36,7 @@ class Late:
     @contextmanager
     def helper_frozen(self) -> Iterator[None]:
         """The helper does nothing until the block is over."""
-        helper = helper_of(self._mounted)
+        helper = self._mounted.helper()
         os.kill(helper, signal.SIGSTOP)
         try:
             yield

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import errno
-import itertools
 import os
 import select
 import signal
@@ -40,14 +39,6 @@ def folder() -> Iterator[Path]:
     """A folder to mount in."""
     with TemporaryDirectory(prefix="xsfs-") as folder:
         yield Path(folder)
-
-
-def helper_of(mounted: Mounted) -> int:
-    """The helper's process id."""
-    assert mounted.process is not None
-    children = Path(f"/proc/{mounted.process.pid}/task").glob("*/children")
-    (helper,) = itertools.chain.from_iterable(file.read_text().split() for file in children)
-    return int(helper)
 
 
 def hears(daemon: Daemon, top: Path, node: str = "/life") -> None:
@@ -96,7 +87,7 @@ def test_a_killed_daemon_leaves_nobody_behind(fuse: None, daemon: Daemon) -> Non
     with Mounted(daemon.socket) as mounted, watched_storm(daemon, mounted.path):
         assert mounted.process is not None
         mounted.status = -signal.SIGKILL
-        helper = os.pidfd_open(helper_of(mounted))
+        helper = os.pidfd_open(mounted.helper())
         mounted.process.kill()
         mounted.process.wait(5)
         # It ends, so it was in no wait that nothing ends.
@@ -114,7 +105,7 @@ def test_a_killed_helper_is_replaced_and_nothing_is_lost(fuse: None, daemon: Dae
     with Mounted(daemon.socket) as mounted, Inotify() as inotify:
         mounted.expected = ("helper ended",)
         inotify.watch(mounted.path / "d", "d", 0x300)
-        first = helper_of(mounted)
+        first = mounted.helper()
         os.kill(first, signal.SIGSTOP)
         daemon.tool("xenstore-write", "/d/b", "1")
         daemon.tool("xenstore-rm", "/d/a")
@@ -122,7 +113,7 @@ def test_a_killed_helper_is_replaced_and_nothing_is_lost(fuse: None, daemon: Dae
         daemon.tool("xenstore-write", "/d/c", "1")
         heard = inotify.until(Heard("d", "CREATE", "c").__eq__)
         assert heard == [Heard("d", "CREATE", "b"), Heard("d", "DELETE", "a")]
-        assert helper_of(mounted) != first
+        assert mounted.helper() != first
 
 
 @pytest.mark.parametrize("options", ["", "ro"])
@@ -168,7 +159,7 @@ def test_a_renamed_mountpoint_is_heard_also_by_a_new_helper(
         (folder / "old").rename(folder / "new")
         mounted.path = folder / "new" / "m"
         hears(daemon, mounted.path)
-        os.kill(helper_of(mounted), signal.SIGKILL)
+        os.kill(mounted.helper(), signal.SIGKILL)
         hears(daemon, mounted.path)
 
 

@@ -55,12 +55,12 @@ class Poke:
 
         Whoever moved it has been told by the kernel that it came.
         """
-        notice = self.notice
-        if self.is_moved and notice.kind is Kind.CREATED:
+        notice, node = self.notice, self.notice.node
+        if notice.kind is Kind.REMOVED or node is None or not self.is_moved:
+            return True
+        if notice.kind is Kind.CREATED:
             return False
-        if self.is_moved and notice.kind is not Kind.REMOVED and notice.node is not None:
-            parent = notice.node.parent or notice.node
-            self.notice = notice._replace(parent=parent, name=notice.node.name)
+        self.notice = notice._replace(parent=node.parent or node, name=node.name)
         return True
 
     @property
