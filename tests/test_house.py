@@ -20,15 +20,21 @@ PACKAGE = Path(xsfs.__file__).parent
 
 # A room imports only from rooms that stand above it here.
 ROOMS = (
-    *("errors", "protocol", "connection", "jsontext", "jsontree"),
-    *("waiters", "link", "router", "monitors", "client", "compat", "aiolink"),
-    *("aioconnection", "patience", "pipeline", "aio"),
-    *("server", "options", "mounts", "embedded", "fs", "session", "daemon", "cli", "__main__"),
+    *("errors", "protocol", "client", "compat", "aio", "jsontext", "jsontree"),
+    *("server", "fs", "mount", "__main__"),
 )
 
 # Pure code, to be tested with no socket, no kernel and no clock.
 PURE = (
-    *("errors", "protocol", "jsontree", "options", "fs.names", "fs.nodes", "fs.events"),
+    *(
+        "errors",
+        "protocol",
+        "jsontree",
+        "mount.options",
+        "fs.model.names",
+        "fs.model.nodes",
+        "fs.model.difference",
+    ),
     *("server.access", "server.administration", "server.connection", "server.control"),
     *("server.domains", "server.errors", "server.handlers", "server.nodes", "server.payload"),
     *("server.quota", "server.rules", "server.sample", "server.store", "server.transactions"),

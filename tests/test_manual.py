@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import missing
-from xsfs import cli
-from xsfs.options import DESCRIPTIONS, OptionError, parse
+from xsfs.mount import cli
+from xsfs.mount.options import DESCRIPTIONS, OptionError, parse
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "man/xsfs.8"

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from xsfs.options import OptionError, Options, parse
+from xsfs.mount.options import OptionError, Options, parse
 
 
 def test_nothing_is_the_default() -> None:

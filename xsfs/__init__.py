@@ -12,9 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xsfs.client import Client, monitor
-    from xsfs.compat import Error, xs
-    from xsfs.connection import UnixSocketConnection, XenBusConnection
+    from xsfs.client.client import Client, monitor
+    from xsfs.client.compat import Error, xs
+    from xsfs.client.endpoint import UnixSocketConnection, XenBusConnection
+    from xsfs.client.monitors import Monitor
+    from xsfs.client.router import Router
     from xsfs.errors import (
         AccessDenied,
         Conflict,
@@ -34,9 +36,7 @@ if TYPE_CHECKING:
         UnexpectedPacket,
         XenStoreError,
     )
-    from xsfs.monitors import Monitor
     from xsfs.protocol.connection import Event
-    from xsfs.router import Router
 
 __all__ = [
     "AccessDenied",
@@ -69,15 +69,15 @@ __all__ = [
 
 # Where the names that are not errors live.
 _HOMES = {
-    "Client": "xsfs.client",
-    "Error": "xsfs.compat",
+    "Client": "xsfs.client.client",
+    "Error": "xsfs.client.compat",
     "Event": "xsfs.protocol.connection",
-    "Monitor": "xsfs.monitors",
-    "Router": "xsfs.router",
-    "UnixSocketConnection": "xsfs.connection",
-    "XenBusConnection": "xsfs.connection",
-    "monitor": "xsfs.client",
-    "xs": "xsfs.compat",
+    "Monitor": "xsfs.client.monitors",
+    "Router": "xsfs.client.router",
+    "UnixSocketConnection": "xsfs.client.endpoint",
+    "XenBusConnection": "xsfs.client.endpoint",
+    "monitor": "xsfs.client.client",
+    "xs": "xsfs.client.compat",
 }
 
 

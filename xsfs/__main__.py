@@ -4,6 +4,6 @@
 
 import sys
 
-from xsfs.cli import main
+from xsfs.mount.cli import main
 
 sys.exit(main())

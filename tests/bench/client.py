@@ -24,7 +24,7 @@ import trio
 
 import xsfs
 from tests.xen.daemons import Daemon
-from xsfs import aio
+from xsfs.aio import client as aio
 from xsfs.protocol import requests
 
 if TYPE_CHECKING:

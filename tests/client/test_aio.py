@@ -15,7 +15,8 @@ import xsfs
 from tests.client.conftest import TOP
 from tests.xen.device import Device
 from tests.xen.rings import Hypervisor, Ring
-from xsfs import Conflict, Event, EventsLost, InvalidPath, NotFound, NotSupported, StoreError, aio
+from xsfs import Conflict, Event, EventsLost, InvalidPath, NotFound, NotSupported, StoreError
+from xsfs.aio import client as aio
 from xsfs.protocol import requests
 
 if TYPE_CHECKING:

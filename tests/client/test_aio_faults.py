@@ -16,7 +16,7 @@ import trio.testing
 from tests.xen.lies import ERRORS, LIES, ODDITIES
 from tests.xen.link import Link, Way
 from tests.xen.wire import HEADER, Op
-from xsfs.aio import Client
+from xsfs.aio.client import Client
 from xsfs.errors import ConnectionError as StoreConnectionError
 from xsfs.errors import StoreError, Timeout
 from xsfs.protocol import requests

@@ -16,7 +16,8 @@ from tests.client.conftest import TOP
 from tests.client.test_aio import DEADLINE_S, connected
 from tests.xen.link import Link, Way
 from tests.xen.wire import Op
-from xsfs import Client, Event, NotFound, Timeout, aio
+from xsfs import Client, Event, NotFound, Timeout
+from xsfs.aio import client as aio
 from xsfs.protocol import requests
 from xsfs.protocol.packet import pack
 

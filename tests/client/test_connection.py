@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from xsfs import Client, connection
-from xsfs.connection import NoStore, UnixSocketConnection, XenBusConnection, find
+from xsfs import Client
+from xsfs.client import endpoint as connection
+from xsfs.client.endpoint import NoStore, UnixSocketConnection, XenBusConnection, find
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

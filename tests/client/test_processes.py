@@ -181,8 +181,8 @@ def test_import_loads_no_event_loop_and_no_fuse() -> None:
     loaded = python(
         "import sys, xsfs; xsfs.Client, xsfs.xs, xsfs.Monitor; print(*sys.modules, sep='\\n')"
     ).split()
-    assert "xsfs.client" in loaded
-    assert not {"trio", "pyfuse3", "xsfs.aio"} & set(loaded)
+    assert "xsfs.client.client" in loaded
+    assert not {"trio", "pyfuse3", "xsfs.aio.client"} & set(loaded)
 
 
 def test_import_is_quick() -> None:

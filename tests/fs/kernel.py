@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 import pyfuse3
 import trio
 
-from xsfs.aio import Client
-from xsfs.fs.accomplice import Accomplice
-from xsfs.fs.changes import Changes
-from xsfs.fs.control import Controls
-from xsfs.fs.entries import Entries
-from xsfs.fs.follower import Follower
-from xsfs.fs.notices import Courier
-from xsfs.fs.operations import Operations
-from xsfs.fs.table import NodeTable
-from xsfs.fs.tree import Tree
-from xsfs.options import Options
+from xsfs.aio.client import Client
+from xsfs.fs.fuse.helper_requests import HelperRequests
+from xsfs.fs.fuse.operations import Operations
+from xsfs.fs.inotify.queue import NotificationQueue
+from xsfs.fs.inotify.watcher import Watcher
+from xsfs.fs.model.table import NodeTable
+from xsfs.fs.store.changes import Changes
+from xsfs.fs.store.entries import Entries
+from xsfs.fs.store.reads import Tree
+from xsfs.fs.virtual.files import VirtualFiles
+from xsfs.mount.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -57,14 +57,14 @@ class Kernel:
         self.client = client
         self.table = NodeTable(options.root)
         tree = self.tree = Tree(client, self.table, options, want_perms=False)
-        courier = Courier(self.table, options)
-        self.follower = Follower(tree, courier)
-        entries = Entries(tree, Controls(self.table.view, dict, hidden=[], everywhere={}))
+        queue = NotificationQueue(self.table, options)
+        self.watcher = Watcher(tree, queue)
+        entries = Entries(tree, VirtualFiles(self.table.view, dict, hidden=[], everywhere={}))
         self.ops = Operations(
             tree,
-            Changes(tree, self.follower.echoes),
+            Changes(tree, self.watcher.echoes),
             entries,
-            Accomplice(self.table, entries, courier),
+            HelperRequests(self.table, entries, queue),
         )
         self.lookups: Counter[int] = Counter()
         self._entries_at_once = entries_at_once
@@ -139,9 +139,9 @@ class Kernel:
         assert list(self.table) == [self.table.root]
         root = self.table.view.root
         for node in root.subtree():
-            assert node is root or not node.faces
+            assert node is root or not node.inodes
             assert not node.pending
-            assert not node.held
+            assert not node.pins
 
 
 @asynccontextmanager
@@ -153,11 +153,11 @@ async def kernel(
     async with trio.open_nursery() as nursery:
         await nursery.start(client.run)
         made = Kernel(client, monkeypatch, options)
-        await made.follower.watch()
+        await made.watcher.watch()
         await made.tree.refresh_node(made.table.root.node)
         await made.tree.prefetch(made.table.root.node)
-        nursery.start_soon(made.follower.run)
+        nursery.start_soon(made.watcher.run)
         yield made
-        await made.follower.settle()
+        await made.watcher.settle()
         await made.check()
         nursery.cancel_scope.cancel()

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Store events become notices: tables of (events, what the store shows then, what is told).
 
-The follower and its planner with no kernel and no store: its questions are answered from a
-dictionary, and what it would have the courier carry out is written down.
+The watcher and its difference with no kernel and no store: its questions are answered from a
+dictionary, and what it would have the queue carry out is written down.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import pytest
 import trio
 
 from xsfs.errors import NotFound
-from xsfs.fs.follower import Follower
-from xsfs.fs.nodes import Face
-from xsfs.fs.table import NodeTable
-from xsfs.fs.tree import State, Tree
-from xsfs.options import Options
+from xsfs.fs.inotify.watcher import Watcher
+from xsfs.fs.model.nodes import InodeKind
+from xsfs.fs.model.table import NodeTable
+from xsfs.fs.store.reads import State, Tree
+from xsfs.mount.options import Options
 from xsfs.protocol import paths
 from xsfs.protocol.connection import Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from xsfs.aio import Client
+    from xsfs.aio.client import Client
     from xsfs.errors import StoreError
-    from xsfs.fs.events import Notice
-    from xsfs.fs.nodes import Node, View
-    from xsfs.fs.notices import Courier
+    from xsfs.fs.inotify.queue import NotificationQueue
+    from xsfs.fs.model.difference import Notice
+    from xsfs.fs.model.nodes import Node, View
 
 # Paths with their values, or (value, permissions).
 Store = dict[str, str | tuple[str, str]]
@@ -43,7 +43,7 @@ class Requests:
 
 
 class Tale:
-    """A courier that writes down."""
+    """A queue that writes down."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -93,7 +93,7 @@ class Shown(Tree):
 
 
 class House:
-    """The follower and what is around it.
+    """The watcher and what is around it.
 
     Args:
         store: what there is at first.
@@ -105,7 +105,7 @@ class House:
         self.table = NodeTable(b"/")
         self.tree = Shown(cast("Client", self.requests), self.table, Options(), want_perms=True)
         self.tale = Tale()
-        self.follower = Follower(self.tree, cast("Courier", self.tale))
+        self.watcher = Watcher(self.tree, cast("NotificationQueue", self.tale))
         self.tree.store = store
         self.first = list(known)
 
@@ -123,26 +123,26 @@ class House:
             node = await self.tree.lookup(node, name)
             inode = self.table.inode(node, node.shown)
             if not inode.lookups:
-                inode.learnt()
-            if inode.face is Face.DIRECTORY:
+                inode.count_lookup()
+            if inode.kind is InodeKind.DIRECTORY:
                 await self.tree.prefetch(node)
 
     def event(self, path: str) -> None:
-        self.follower.event(Event(path.encode(), b""), False)
+        self.watcher.event(Event(path.encode(), b""), False)
 
     async def look(self) -> list[str]:
         """What is told by the time that nothing is left to look at."""
         with trio.move_on_after(1) as scope:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.follower.run)
+                nursery.start_soon(self.watcher.run)
                 settled = trio.Event()
-                self.follower._settling.append(settled)
-                self.follower._work.set()
+                self.watcher._settling.append(settled)
+                self.watcher._work.set()
                 await settled.wait()
-                while self.follower._marks:
+                while self.watcher._marks:
                     settled = trio.Event()
-                    self.follower._settling.append(settled)
-                    self.follower._work.set()
+                    self.watcher._settling.append(settled)
+                    self.watcher._work.set()
                     await settled.wait()
                 nursery.cancel_scope.cancel()
         assert not scope.cancelled_caught
@@ -296,7 +296,7 @@ def following(body: Callable[[House], object], store: Store, *known: str) -> lis
 
 def test_a_watchs_confirmation_is_no_change() -> None:
     def confirm(house: House) -> None:
-        house.follower.event(Event(b"/", b""), True)
+        house.watcher.event(Event(b"/", b""), True)
 
     assert following(confirm, D, "/d") == []
 
@@ -304,13 +304,13 @@ def test_a_watchs_confirmation_is_no_change() -> None:
 @pytest.mark.parametrize("event_first", [True, False], ids=["xenstored", "oxenstored"])
 def test_our_own_write_is_not_told_again(event_first: bool) -> None:
     def write(house: House) -> None:
-        echo = house.follower.echoes.expect(b"/d/x", exists=True, value=b"2")
+        echo = house.watcher.echoes.expect(b"/d/x", exists=True, value=b"2")
         house.tree.store = {**D, "/d/x": "2"}
         if event_first:
             house.event("/d/x")
-            house.follower.echoes.acknowledge(echo, 0)
+            house.watcher.echoes.acknowledge(echo, 0)
         else:
-            house.follower.echoes.acknowledge(echo, 0)
+            house.watcher.echoes.acknowledge(echo, 0)
             house.event("/d/x")
 
     assert following(write, D, "/d/x") == []
@@ -326,7 +326,7 @@ def test_a_new_tree_is_looked_at_once() -> None:
         house.tree.store = {**D, **dict.fromkeys(paths, "1")}
         for path in ["/d/p", *paths]:
             house.event(path)
-        assert list(house.follower._marks) == [b"/d/p"]
+        assert list(house.watcher._marks) == [b"/d/p"]
         assert await house.look() == ["created/ /d/p"]
 
     trio.run(main)
@@ -334,9 +334,9 @@ def test_a_new_tree_is_looked_at_once() -> None:
 
 def test_somebody_elses_write_after_ours_is_told() -> None:
     def write(house: House) -> None:
-        echo = house.follower.echoes.expect(b"/d/x", exists=True, value=b"2")
+        echo = house.watcher.echoes.expect(b"/d/x", exists=True, value=b"2")
         house.event("/d/x")
-        house.follower.echoes.acknowledge(echo, 0)
+        house.watcher.echoes.acknowledge(echo, 0)
         house.tree.store = {**D, "/d/x": "3"}
 
     assert following(write, D, "/d/x") == ["modified /d/x"]
@@ -344,7 +344,7 @@ def test_somebody_elses_write_after_ours_is_told() -> None:
 
 def test_somebody_elses_permissions_beside_our_write_are_told() -> None:
     def write(house: House) -> None:
-        house.follower.echoes.expect(b"/d/x", exists=True, value=b"2")
+        house.watcher.echoes.expect(b"/d/x", exists=True, value=b"2")
         house.event("/d/x")
         house.tree.store = {**D, "/d/x": ("2", "r0")}
 
@@ -353,8 +353,8 @@ def test_somebody_elses_permissions_beside_our_write_are_told() -> None:
 
 def test_an_event_long_after_our_write_is_somebody_elses() -> None:
     def write(house: House) -> None:
-        echo = house.follower.echoes.expect(b"/d/x", exists=True, value=b"1")
-        house.follower.echoes.acknowledge(echo, 5)
+        echo = house.watcher.echoes.expect(b"/d/x", exists=True, value=b"1")
+        house.watcher.echoes.acknowledge(echo, 5)
         house.requests.answered = 6
         house.event("/d/x")
 
@@ -363,9 +363,9 @@ def test_an_event_long_after_our_write_is_somebody_elses() -> None:
 
 def test_a_write_of_ours_that_failed_explains_nothing() -> None:
     def write(house: House) -> None:
-        echo = house.follower.echoes.expect(b"/d/x", exists=True, value=b"1")
+        echo = house.watcher.echoes.expect(b"/d/x", exists=True, value=b"1")
         house.event("/d/x")
-        house.follower.echoes.cancel(echo)
+        house.watcher.echoes.cancel(echo)
 
     assert following(write, D, "/d/x") == ["modified /d/x"]
 
@@ -373,7 +373,7 @@ def test_a_write_of_ours_that_failed_explains_nothing() -> None:
 def test_after_a_loss_everything_is_compared() -> None:
     def lose(house: House) -> None:
         house.tree.store = {"/d": "", "/d/x": "2", "/d/n": "", "/d/s/t/b": "2"}
-        house.follower.reconnected()
+        house.watcher.reconnected()
 
     assert following(lose, DEEP, "/d/s/a", "/d/x") == [
         "modified /d/x",
@@ -405,7 +405,7 @@ def test_what_was_there_before_a_watch_is_not_told_as_new(path: str, told: list[
         found = house.table.view.find(top.encode())
         assert found is not None
         # The kernel holds it from the helper's creation on, before anybody looks it up.
-        house.table.inode(found[0], Face.DIRECTORY).learnt()
+        house.table.inode(found[0], InodeKind.DIRECTORY).count_lookup()
         await house.learn(top)
         house.event(f"{top}/later")
         assert await house.look() == [f"modified {top}/later"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from xsfs import jsontext, jsontree
 from xsfs.errors import InvalidPath, InvalidPayload
-from xsfs.fs import merge
+from xsfs.fs.virtual import merge
 from xsfs.protocol import paths
 from xsfs.protocol.packet import Op
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsfs.fs import names
+from xsfs.fs.model import names
 
 NAME = st.text("abcXYZ019-_@", min_size=1, max_size=8).map(str.encode)
 PATH = st.lists(NAME, min_size=1, max_size=6).map(lambda parts: b"/" + b"/".join(parts))

@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""The node table: lookup counts, faces, what an event makes stale, moves and removals."""
+"""The node table: lookup counts, inodes, what an event makes stale, moves and removals."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsfs.fs.nodes import Face, Node
-from xsfs.fs.table import NodeTable
+from xsfs.fs.model.nodes import InodeKind, Node
+from xsfs.fs.model.table import NodeTable
 
 PATHS = st.lists(st.sampled_from([b"a", b"b", b"c"]), min_size=1, max_size=4)
 
@@ -23,7 +23,7 @@ def grow(table: NodeTable, path: list[bytes]) -> Node:
 
 def learn(table: NodeTable, node: Node) -> int:
     inode = table.inode(node, node.shown)
-    inode.learnt()
+    inode.count_lookup()
     return inode.ino
 
 
@@ -46,7 +46,7 @@ def test_numbers_are_never_given_twice(steps: list[tuple[list[bytes], bool]]) ->
     given_out: set[int] = set()
     for path, drop in steps:
         node = grow(table, path)
-        new = node.face(node.shown) is None
+        new = node.inode(node.shown) is None
         ino = learn(table, node)
         assert (ino in given_out) != new
         given_out.add(ino)
@@ -86,7 +86,7 @@ def test_an_event_makes_stale_the_node_all_below_it_and_no_more() -> None:
     assert not below.is_fresh(0.0, 60.0)
     assert beside.is_fresh(0.0, 60.0)
     assert grow(table, [b"a", b"b"]).mtime_ns == 5
-    table.view.distrust()
+    table.view.invalidate_all()
     assert not beside.is_fresh(0.0, 60.0)
 
 
@@ -104,11 +104,11 @@ def test_an_event_below_a_file_makes_it_stale_but_not_a_directory() -> None:
 def test_a_file_and_a_directory_of_one_node_are_two_inodes() -> None:
     table = NodeTable(b"/")
     node = grow(table, [b"n"])
-    file = table.inode(node, Face.FILE)
-    assert table.inode(node, Face.FILE) is file
-    assert table.inode(node, Face.DIRECTORY) is not file
-    table.discard(table.inode(node, Face.DIRECTORY))
-    assert node.face(Face.DIRECTORY) is None
+    file = table.inode(node, InodeKind.FILE)
+    assert table.inode(node, InodeKind.FILE) is file
+    assert table.inode(node, InodeKind.DIRECTORY) is not file
+    table.discard(table.inode(node, InodeKind.DIRECTORY))
+    assert node.inode(InodeKind.DIRECTORY) is None
     assert table[file.ino] is file
 
 
@@ -125,10 +125,10 @@ def test_a_moved_node_takes_along_what_is_below_it() -> None:
 def test_a_node_is_kept_while_notices_about_it_are_under_way() -> None:
     table = NodeTable(b"/")
     node = grow(table, [b"n"])
-    node.held = 1
+    node.pins = 1
     table.prune(node)
     assert table.child(table.view.root, b"n") is node
-    node.held = 0
+    node.pins = 0
     table.prune(node)
     assert not node.alive
     assert table.child(table.view.root, b"n") is not node

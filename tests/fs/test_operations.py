@@ -13,14 +13,14 @@ import pytest
 import trio
 
 from tests.fs.kernel import CONTEXT, Kernel, kernel
-from xsfs.options import Options
+from xsfs.mount.options import Options
 from xsfs.protocol.connection import Event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from tests.xen.daemons import Daemon
-    from xsfs.options import CacheMode
+    from xsfs.mount.options import CacheMode
     from xsfs.protocol.requests import Request
 
 ROOT = pyfuse3.ROOT_INODE
@@ -130,7 +130,7 @@ def test_entries_that_go_while_listed_are_left_out(run: Run) -> None:
 
         async def remove() -> None:
             await at.client.delete(b"/d/n%02d" % 19)
-            await at.follower.settle()
+            await at.watcher.settle()
 
         listed = await at.list(await at.walk(b"d"), between=remove)
         assert listed[:15] == [b"n%02d" % number for number in range(15)]
@@ -163,10 +163,10 @@ async def exists(at: Kernel, path: bytes) -> bool:
 def test_a_node_removed_by_another_is_forgotten_with_its_faces(run: Run) -> None:
     async def test(at: Kernel) -> None:
         await at.client.write(b"/d/e/f", b"1")
-        await at.follower.settle()
+        await at.watcher.settle()
         inodes = [await at.walk(path) for path in (b"d", b"d/e", b"d/e/f", b"d/e/f.d")]
         await at.client.delete(b"/d")
-        await at.follower.settle()
+        await at.watcher.settle()
         for ino in inodes:
             attr = await at.ops.getattr(ino, CONTEXT)
             assert attr.st_nlink == 0
@@ -184,7 +184,7 @@ def test_renamed_nodes_keep_their_inodes(run: Run) -> None:
         await at.ops.rename(ROOT, b"d", other, b"new", 0, CONTEXT)
         assert await at.walk(b"other/new/e/f") == before
         await fails(errno.ENOENT, at.ops.lookup(ROOT, b"d", CONTEXT))
-        await at.follower.settle()
+        await at.watcher.settle()
         assert await at.walk(b"other/new/e/f") == before
 
     run(test)
@@ -199,7 +199,7 @@ def test_depth_is_no_danger(daemon: Daemon, run: Run) -> None:
         assert await at.read(ino) == b"bottom\n"
         await at.ops.rename(ROOT, b"d", ROOT, b"e", 0, CONTEXT)
         await at.client.delete(b"/e")
-        await at.follower.settle()
+        await at.watcher.settle()
 
     run(test)
 
@@ -232,7 +232,7 @@ def test_nothing_is_believed_for_longer_than_a_minute(
 
     async def test(at: Kernel) -> None:
         await at.client.write(b"/a/b", b"1")
-        await at.follower.settle()
+        await at.watcher.settle()
         start_s = now_s = trio.current_time()
         monkeypatch.setattr(trio, "current_time", lambda: now_s)
         ino = await at.walk(b"a/b")
@@ -252,13 +252,13 @@ def test_a_reply_that_an_event_overtook_is_not_believed(
 
     async def test(at: Kernel) -> None:
         await at.client.write(b"/a/b", b"1")
-        await at.follower.settle()
+        await at.watcher.settle()
         await at.walk(b"a")
         batch = at.client.batch
 
         async def overtaken(wanted: Sequence[Request[object]], tx_id: int = 0) -> list[object]:
             replies = await batch(wanted, tx_id)
-            at.follower.event(Event(b"/a/b", b""), False)
+            at.watcher.event(Event(b"/a/b", b""), False)
             return replies
 
         with monkeypatch.context() as patch:
@@ -274,10 +274,10 @@ def test_nothing_is_believed_when_a_domain_went(run: Run) -> None:
 
     async def test(at: Kernel) -> None:
         await at.client.write(b"/a/b", b"1")
-        await at.follower.settle()
+        await at.watcher.settle()
         ino = await at.walk(b"a/b")
         assert await reads(at, ino) == 0
-        at.follower._special_event(Event(b"@releaseDomain", b""), False)
+        at.watcher._special_event(Event(b"@releaseDomain", b""), False)
         assert await reads(at, ino) == 1
 
     run(test, Options(cache="watch", events="off"))

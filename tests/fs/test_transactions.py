@@ -13,15 +13,15 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from xsfs.aio import Client
+from xsfs.aio.client import Client
 from xsfs.errors import Conflict, NotFound
-from xsfs.fs.follower import Follower
-from xsfs.fs.json_file import PATCH_ATTEMPTS, SNAPSHOT_ATTEMPTS, Subtrees
-from xsfs.fs.notices import Courier
-from xsfs.fs.table import NodeTable
-from xsfs.fs.transactions import MAX_OPEN, Transactions
-from xsfs.fs.tree import FSError, Tree
-from xsfs.options import Options
+from xsfs.fs.inotify.queue import NotificationQueue
+from xsfs.fs.inotify.watcher import Watcher
+from xsfs.fs.model.table import NodeTable
+from xsfs.fs.store.reads import FSError, Tree
+from xsfs.fs.virtual.json_file import PATCH_ATTEMPTS, SNAPSHOT_ATTEMPTS, Subtrees
+from xsfs.fs.virtual.transactions import MAX_OPEN, Transactions
+from xsfs.mount.options import Options
 from xsfs.protocol import requests
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.xen.daemons import Daemon
-    from xsfs.fs.handles import Handle
-    from xsfs.fs.nodes import Node
+    from xsfs.fs.model.nodes import Node
+    from xsfs.fs.store.handles import Handle
     from xsfs.protocol.requests import Request
 
 
@@ -83,18 +83,18 @@ class House:
         self.rival = self.client.rival = Rival(str(socket))
         self.table = NodeTable(b"/")
         self.tree = Tree(self.client, self.table, Options(), want_perms=False)
-        self.courier = Courier(self.table, Options())
-        self.follower = Follower(self.tree, self.courier)
-        self.subtrees = RacedSubtrees(self.client, self.follower)
+        self.queue = NotificationQueue(self.table, Options())
+        self.watcher = Watcher(self.tree, self.queue)
+        self.subtrees = RacedSubtrees(self.client, self.watcher)
         self.subtrees.rival = self.rival
-        self.transactions = Transactions(self.client, self.table, self.follower.settle)
+        self.transactions = Transactions(self.client, self.table, self.watcher.settle)
         self.client.on_loss = self.transactions.lost
 
     async def open(self, path: bytes, flags: int) -> Handle:
         node = self.table.view.root
         for name in path.split(b"/")[1:]:
             node = await self.tree.lookup(node, name)
-        return await self.subtrees.control(node).open(flags)
+        return await self.subtrees.virtual_file(node).open(flags)
 
     async def patch(self, path: bytes, text: bytes) -> None:
         handle = await self.open(path, os.O_WRONLY)
@@ -103,7 +103,7 @@ class House:
 
     @property
     def unsteady(self) -> int:
-        return self.follower.counts["unsteady_snapshots"]
+        return self.watcher.counts["unsteady_snapshots"]
 
 
 @asynccontextmanager
@@ -112,8 +112,8 @@ async def house(socket: Path) -> AsyncIterator[House]:
     async with trio.open_nursery() as nursery:
         await nursery.start(made.client.run)
         await nursery.start(made.rival.run)
-        await made.follower.watch()
-        nursery.start_soon(made.follower.run)
+        await made.watcher.watch()
+        nursery.start_soon(made.watcher.run)
         await made.rival.write(b"/a/b", b"1")
         yield made
         nursery.cancel_scope.cancel()

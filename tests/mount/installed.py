@@ -109,7 +109,7 @@ class Machine:
 
     def daemons(self) -> list[int]:
         """Processes of xsfs in the namespace, but for the event helpers."""
-        return [pid for pid in self._pids() if b"poker.py" not in _command(pid)]
+        return [pid for pid in self._pids() if b"helper.py" not in _command(pid)]
 
     def _pids(self) -> list[int]:
         pids = []

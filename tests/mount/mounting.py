@@ -125,7 +125,7 @@ class Mounted:
                 words = (folder / "cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            if pid in words and any(word.endswith(b"poker.py") for word in words):
+            if pid in words and any(word.endswith(b"helper.py") for word in words):
                 found.append(int(folder.name))
         return found
 

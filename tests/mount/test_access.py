@@ -137,9 +137,9 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "permissions of the root": lambda top: os.setxattr(top, "user.xenstore.perms", b"b0"),
     "value of the root": lambda top: opened(top / ".value", os.O_WRONLY),
     "patch a leaf": lambda top: (top / "b.d/.json").write_bytes(b'"x"'),
-    "remove a control": lambda top: os.unlink(top / ".json"),
+    "remove a virtual file": lambda top: os.unlink(top / ".json"),
     "remove transactions": lambda top: os.rmdir(top / ".transactions"),
-    "rename a control": lambda top: os.rename(top / ".json", top / "c"),
+    "rename a virtual file": lambda top: os.rename(top / ".json", top / "c"),
     "special": lambda top: opened(top / "@releaseDomain", os.O_WRONLY),
     "remove special": lambda top: os.unlink(top / "@releaseDomain"),
 }

@@ -24,7 +24,7 @@ import pytest
 import xsfs
 from tests.mount.mounting import Mounted
 from tests.programs import Program
-from xsfs import mounts
+from xsfs.mount import table as mounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -261,7 +261,7 @@ def with_fault(rundir: Path, code: str) -> dict[str, str]:
 
 
 _IN_A_REQUEST = """
-from xsfs.fs.entries import Entries
+from xsfs.fs.store.entries import Entries
 find = Entries.find
 async def faulty(self, parent, name, *rest, **named):
     if name == b"boom":
@@ -285,20 +285,20 @@ def test_a_fault_in_a_request_is_logged_and_answered(
 
 
 _IN_THE_FOLLOWER = """
-from xsfs.fs.events import Planner
-changed = Planner.changed
+from xsfs.fs.model.difference import Difference
+changed = Difference.changed
 planted = [RuntimeError("planted")]
 def faulty(self, node, *rest):
     if node.name == b"boom" and planted:
         raise planted.pop()
     return changed(self, node, *rest)
-Planner.changed = faulty
+Difference.changed = faulty
 """
 
 
 def test_a_fault_in_the_background_loses_no_event(fuse: None, daemon: Daemon, rundir: Path) -> None:
     with Mounted(daemon.socket, env=with_fault(rundir, _IN_THE_FOLLOWER)) as mounted:
-        mounted.expected = ("ERROR: Follower.run failed", "Traceback")
+        mounted.expected = ("ERROR: Watcher.run failed", "Traceback")
         daemon.tool("xenstore-write", "/d/boom", "1", "/d/other", "1")
         top = mounted.path / "d"
         with Program(["inotifywait", "-m", "-e", "modify", "--format", "%f", top]) as heard:
@@ -317,7 +317,7 @@ def test_a_fault_in_the_background_loses_no_event(fuse: None, daemon: Daemon, ru
 
 _EVERYWHERE = """
 import threading, pyfuse3
-from xsfs.fs.operations import Operations
+from xsfs.fs.fuse.operations import Operations
 async def faulty(self, ctx):
     raise BaseException("planted")
 Operations.statfs = faulty

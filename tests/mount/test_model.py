@@ -40,7 +40,7 @@ class Step(NamedTuple):
 
 
 VERBS = [
-    "mkdir", "rmdir", "unlink", "empty", "write", "append", "own", "below", "rename",
+    "mkdir", "rmdir", "unlink", "empty", "write", "append", "own", "subtree_changed", "rename",
     "their write", "their rm",
 ]  # fmt: skip
 STEPS = st.tuples(st.sampled_from(VERBS), PATHS, PATHS, TEXTS).map(lambda given: Step(*given))
@@ -115,7 +115,7 @@ class Model:
                 if not is_directory:
                     raise OSError(errno.ENOTDIR, "a file")
                 self.values[path] = text.removesuffix(b"\n")
-            case "below":
+            case "subtree_changed":
                 self.check(path)
                 self.store((*path, "n"), text.removesuffix(b"\n"))
             case "rename":
@@ -193,7 +193,7 @@ class Mount:
                 os.listdir(path)
                 # To who made the directory, or did this before, it is not there.
                 (path / ".value").unlink(missing_ok=True)
-            case "below":
+            case "subtree_changed":
                 self._put(
                     path.with_name(path.name + ".d") / "n", os.O_CREAT | os.O_TRUNC, step.text
                 )

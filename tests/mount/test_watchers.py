@@ -37,8 +37,8 @@ def have(here: Here, *files: str) -> None:
         heard.watch(here.path, "d")
         for file in files:
             here.store.write(here.at(file.encode()), b"1")
-        here.store.write(here.at(b"told"), b"")
-        heard.until(Heard("d", "CREATE", "told").__eq__)
+        here.store.write(here.at(b"announced"), b"")
+        heard.until(Heard("d", "CREATE", "announced").__eq__)
 
 
 def inotifywait(here: Here, *options: str) -> Program:

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from xsfs.errors import InvalidPayload, NotFound, StoreError, UnexpectedPacket
 from xsfs.protocol import requests
 from xsfs.protocol.connection import Conversation, Event, Reply
-from xsfs.protocol.packet import HEADER, Op, Splitter, pack
+from xsfs.protocol.packet import HEADER, Op, PacketParser, pack
 
 READ = requests.read(b"/a")
 
 
 def ids(data: bytes) -> list[int]:
-    return [req_id for _, req_id, _, _ in Splitter().feed(data)]
+    return [req_id for _, req_id, _, _ in PacketParser().feed(data)]
 
 
 def test_replies_in_any_order_find_their_requests() -> None:

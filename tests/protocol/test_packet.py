@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xsfs.errors import InvalidPayload, UnexpectedPacket
-from xsfs.protocol.packet import HEADER, PAYLOAD_MAX, REPLY_MAX, Packet, Splitter, pack
+from xsfs.protocol.packet import HEADER, PAYLOAD_MAX, REPLY_MAX, Packet, PacketParser, pack
 
 words = st.integers(0, 0xFFFFFFFF)
 packets = st.tuples(words, words, words, st.binary(max_size=100))
@@ -28,7 +28,7 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
 
 def split(fed: list[bytes], limit: int = REPLY_MAX) -> tuple[list[Packet], bool]:
     """All packets out of the pieces, and whether the stream held together."""
-    splitter = Splitter(limit)
+    splitter = PacketParser(limit)
     found: list[Packet] = []
     try:
         for data in fed:
@@ -53,7 +53,7 @@ def test_byte_by_byte(many: list[Packet]) -> None:
 def test_a_tail_is_kept(many: list[Packet], last: Packet, cut: int, cuts: list[int]) -> None:
     end = pack(*last)
     tail = end[: cut % len(end)]
-    splitter = Splitter()
+    splitter = PacketParser()
     found = [p for data in pieces(packed(many) + tail, cuts) for p in splitter.feed(data)]
     assert found == many
     assert list(splitter.feed(end[len(tail) :])) == [last]

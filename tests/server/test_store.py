@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.xen.wire import Op
 from xsfs.errors import InvalidPath
 from xsfs.protocol import paths
-from xsfs.protocol.packet import Splitter
+from xsfs.protocol.packet import PacketParser
 from xsfs.server import C_XENSTORED, OXENSTORED, Rules, Store
 from xsfs.server.access import Entry, Right
 from xsfs.server.tree import walk_down
@@ -30,7 +30,7 @@ class Client:
     def __init__(self, store: Store, domid: int = 0) -> None:
         self.store = store
         self.connection = store.connect(domid, lambda: None)
-        self._splitter = Splitter()
+        self._splitter = PacketParser()
 
     def ask(self, op: int, payload: bytes, tx_id: int = 0) -> bytes:
         """The payload of the reply, which may be an error; events so far are left out."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from xsfs.errors import StoreError, UnexpectedPacket
-from xsfs.protocol.packet import Op, Splitter, broken_off, pack
+from xsfs.protocol.packet import Op, PacketParser, broken_off, pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,7 +58,7 @@ class Conversation(Generic[Tag]):
     """
 
     def __init__(self) -> None:
-        self._splitter = Splitter()
+        self._splitter = PacketParser()
         self._next_id = 1
         self._in_flight: dict[int, tuple[Request[object], Tag]] = {}
 

@@ -76,7 +76,7 @@ def pack(op: int, req_id: int, tx_id: int, payload: bytes) -> bytes:
     return HEADER.pack(op, req_id, tx_id, len(payload)) + payload
 
 
-class Splitter:
+class PacketParser:
     """Cuts a byte stream into packets; keeps the incomplete tail.
 
     Args:

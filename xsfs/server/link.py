@@ -13,7 +13,7 @@ import select
 from typing import TYPE_CHECKING
 
 from xsfs.errors import UnexpectedPacket
-from xsfs.protocol.packet import PAYLOAD_MAX, Splitter
+from xsfs.protocol.packet import PAYLOAD_MAX, PacketParser
 
 if TYPE_CHECKING:
     import socket
@@ -36,7 +36,7 @@ class Link:
     def __init__(self, listener: Listener, sock: socket.socket, domid: int) -> None:
         self._listener = listener
         self._socket = sock
-        self._splitter = Splitter(PAYLOAD_MAX)
+        self._splitter = PacketParser(PAYLOAD_MAX)
         self._connection = listener.store.connect(domid, lambda: listener.waiting.add(self))
         self._unsent = memoryview(b"")
         self._interest = select.EPOLLIN

@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""One life of the trio client's connection: what goes out, and who waits for what comes.
+
+For one trio loop; not thread-safe. Not here: connecting, receiving, watches
+(connection.py).
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+from typing import TYPE_CHECKING
+
+import trio
+
+from xsfs import errors
+from xsfs.client.endpoint import Outbox
+from xsfs.protocol.connection import Conversation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xsfs.client.endpoint import Stream
+
+
+class Batch:
+    """Requests sent together, and the task that waits for all their results."""
+
+    __slots__ = ("done", "is_abandoned", "is_lost", "left", "results", "undoings")
+
+    def __init__(self, size: int) -> None:
+        self.results: list[object] = [None] * size
+        self.left = size
+        # The connection went before all were answered.
+        self.is_lost = False
+        # The task gave up waiting; what is to be done about replies that came before.
+        self.is_abandoned = False
+        self.undoings: list[Callable[[], None]] = []
+        self.done: trio.Event | None = None
+
+    def settle(self, index: int, result: object) -> None:
+        """One result has come."""
+        self.results[index] = result
+        self.left -= 1
+        if not self.left and self.done is not None:
+            self.done.set()
+
+    def lose(self) -> None:
+        """No more results will come."""
+        self.is_lost = True
+        if self.done is not None:
+            self.done.set()
+
+    async def wait(self) -> list[object]:
+        """All results.
+
+        Raises:
+            ConnectionError: not all came.
+        """
+        if self.left and not self.is_lost:
+            self.done = trio.Event()
+            try:
+                await self.done.wait()
+            except BaseException:
+                # All may have come since we were cancelled.
+                self.is_abandoned = True
+                for undo in self.undoings:
+                    undo()
+                raise
+        if self.is_lost:
+            raise errors.ConnectionError(errno.ECONNRESET, "the connection to the store was lost")
+        return self.results
+
+
+class Link:
+    """One life of the connection."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.fd = stream.fileno()
+        self.conversation: Conversation[tuple[Batch, int]] = Conversation()
+        self.outbox = Outbox(stream)
+        self.more_to_send = trio.Event()
+        # Why the task that receives shall end, when another one found out.
+        self.failure: Exception | None = None
+        self._poll = select.poll()
+        self._poll.register(self.fd, select.POLLIN)
+
+    def is_readable_within(self, timeout_ms: int) -> bool:
+        """Whether something comes; blocks."""
+        return bool(self._poll.poll(timeout_ms))
+
+    def send(self, packets: list[bytes]) -> None:
+        """Send what the stream takes now, and leave the rest to `send_rest`."""
+        if self.outbox:
+            self.outbox.append(packets)
+        else:
+            self._flush(packets)
+            if self.outbox:
+                self.more_to_send.set()
+
+    async def send_rest(self) -> None:
+        """Send what `send` leaves, for ever."""
+        while True:
+            while self.outbox:
+                await trio.lowlevel.wait_writable(self.fd)
+                self._flush([])
+            self.more_to_send = trio.Event()
+            await self.more_to_send.wait()
+
+    def _flush(self, packets: list[bytes]) -> None:
+        try:
+            self.outbox.put(packets)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.ECONNRESET):
+                raise
+            # The reader sees the end of the connection, after what was still to be read.
+            self.outbox.clear()
+
+    def fail(self, error: Exception) -> None:
+        """Have the task that receives end the connection."""
+        if self.failure is None:
+            self.failure = error
+            trio.lowlevel.notify_closing(self.fd)
+
+    def close(self) -> None:
+        """Give the descriptor back, and let nobody wait for replies any more."""
+        for batch, _ in self.conversation.abandon():
+            batch.lose()
+        trio.lowlevel.notify_closing(self.fd)
+        self.stream.close()

@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Monitor: watches, and the events that come from them.
+
+Thread-safe; several threads may wait on one monitor, each event goes to one of them.
+"""
+
+from __future__ import annotations
+
+import select
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from xsfs import errors
+from xsfs.client.waiters import Mailbox
+from xsfs.errors import StoreError
+from xsfs.protocol import paths, requests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import TracebackType
+    from typing import Self
+
+    from xsfs.client.client import Client
+    from xsfs.client.link import Link
+    from xsfs.protocol.connection import Event
+    from xsfs.protocol.requests import Request
+
+
+class Monitor:
+    """Watches of a client, on the client's connection.
+
+    Events are read from the store only while a thread waits: for events, or for any reply.
+    A program that watches should wait, as a store holds events back for it without limit
+    (C xenstored), or stalls those who cause them (oxenstored).
+
+    Args:
+        client: whose connection is used. Closing it ends the monitor; closing the monitor
+            takes its watches back and leaves the client alone.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        # Held while a watch is set or taken back.
+        self._lock = threading.RLock()
+        self._link: Link | None = None
+        self._mailbox = Mailbox()
+        self._watches: set[tuple[bytes, bytes]] = set()
+        self._epoll: select.epoll | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def watched(self) -> set[bytes]:
+        """The paths that are watched."""
+        return {path for path, _ in self._watches}
+
+    def close(self) -> None:
+        """Take back all watches."""
+        with self._lock:
+            # A lost connection has taken them already.
+            with suppress(errors.ConnectionError):
+                for path, token in list(self._watches):
+                    self.unwatch(path, token)
+            self._watches.clear()
+            self._close_poll()
+
+    def watch(self, wpath: bytes, token: bytes, depth: int | None = None) -> None:
+        """Have an event for every change of `wpath` or of a node below it.
+
+        The first event comes at once. Changes made in a transaction count when committed;
+        events may come for no change at all.
+
+        Args:
+            wpath: a path, `@introduceDomain` or `@releaseDomain`.
+            token: comes back in the events; must be new for this path on this connection.
+            depth: how many levels below `wpath` count; only the newest daemons know it.
+
+        Raises:
+            Exists: the path is watched with this token.
+            ConnectionError: the connection that held this monitor's watches is lost.
+        """
+        request = requests.watch(wpath, token, depth)
+        with self._lock:
+            link = self._bound()
+            is_new = (wpath, token) not in self._watches
+            # First, as its event may be here before the reply is.
+            self._watches.add((wpath, token))
+            link.subscribe(token, self._mailbox)
+            try:
+                self._ask(link, request)
+            except BaseException:
+                if is_new:
+                    self._forget(link, wpath, token)
+                raise
+
+    def unwatch(self, wpath: bytes, token: bytes) -> None:
+        """Take back a watch.
+
+        Raises:
+            NotFound: this monitor has no such watch.
+        """
+        request = requests.unwatch(wpath, token)
+        with self._lock:
+            if (wpath, token) not in self._watches:
+                raise StoreError.of(b"ENOENT")
+            link = self._bound()
+            self._ask(link, request)
+            self._forget(link, wpath, token)
+
+    def wait(self, unwatched: bool = False, timeout_s: float | None = None) -> Iterator[Event]:
+        """Events, as they come, in the store's order.
+
+        Args:
+            unwatched: also those that were on their way when their watch was taken back.
+            timeout_s: how long to wait for each, in seconds; 0 not at all, None for ever.
+
+        Raises:
+            Timeout: none came in time.
+            ConnectionError: the connection is closed or lost.
+        """
+        while True:
+            event = self._bound().take(self._mailbox, timeout_s)
+            if unwatched or self._is_watched(event):
+                yield event
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when `wait` may have an event; to poll, not to read.
+
+        Valid until the monitor is closed or its connection is lost.
+        """
+        with self._lock:
+            link = self._bound()
+            if self._epoll is None:
+                self._epoll = select.epoll()
+                self._epoll.register(link.fileno(), select.EPOLLIN)
+                self._epoll.register(link.add_signal(self._mailbox), select.EPOLLIN)
+            return self._epoll.fileno()
+
+    def _bound(self) -> Link:
+        """The connection that holds the watches; when there are none, one that lives."""
+        with self._lock:
+            if self._link is None or not (self._link.is_alive or self._watches):
+                self._close_poll()
+                self._link = self.client.router.link()
+            return self._link
+
+    def _ask(self, link: Link, request: Request[None]) -> None:
+        (result,) = link.call([request], 0, self.client.timeout_s)
+        if isinstance(result, StoreError):
+            raise result
+
+    def _forget(self, link: Link, wpath: bytes, token: bytes) -> None:
+        self._watches.discard((wpath, token))
+        if all(other != token for _, other in self._watches):
+            link.unsubscribe(token, self._mailbox)
+
+    def _is_watched(self, event: Event) -> bool:
+        path, token = event
+        while (path, token) not in self._watches:
+            # The end of an absolute, or of a relative or special path.
+            if path in (b"/", b""):
+                return False
+            path = paths.parent(path)
+        return True
+
+    def _close_poll(self) -> None:
+        if self._epoll is not None and self._link is not None:
+            self._epoll.close()
+            self._epoll = None
+            self._link.close_signal(self._mailbox)

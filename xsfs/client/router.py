@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""What a client, its copies and its monitors share: the connection, made anew when asked.
+
+Thread-safe. Not here: reading and writing (link.py). Nothing reconnects by itself: watches
+and transactions are gone with a lost connection, so its user must know.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+from typing import TYPE_CHECKING
+
+from xsfs import errors
+from xsfs.client.link import Link
+
+if TYPE_CHECKING:
+    from xsfs.client.endpoint import Connection
+
+
+class Router:
+    """Shares one connection among clients, monitors and threads.
+
+    Args:
+        connection: the way to the store; not opened before `connect`.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._lock = threading.Lock()
+        self._link: Link | None = None
+
+    def __repr__(self) -> str:
+        return f"Router({self.connection!r})"
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection, neither closed nor known to be lost."""
+        return self._link is not None and self._link.is_alive
+
+    def connect(self, timeout_s: float) -> None:
+        """Open the connection, unless it is open.
+
+        Raises:
+            ConnectionError: the store cannot be reached.
+        """
+        with self._lock:
+            if self.is_connected:
+                return
+            stream = self.connection.open(timeout_s)
+            try:
+                self._link = Link(stream)
+            except OSError:
+                stream.close()
+                raise
+
+    def close(self) -> None:
+        """Close the connection, if there is one; all who wait get an error."""
+        with self._lock:
+            if self._link is not None:
+                self._link.close()
+                self._link = None
+
+    def link(self) -> Link:
+        """The open connection.
+
+        Raises:
+            ConnectionError: there is none.
+        """
+        link = self._link
+        if link is None:
+            raise errors.ConnectionError(errno.ENOTCONN, "not connected")
+        return link

@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""What stat(2) says of an inode, and for how long the kernel may believe it."""
+
+from __future__ import annotations
+
+import stat
+from typing import TYPE_CHECKING
+
+import pyfuse3
+
+from xsfs.fs.model.nodes import InodeKind
+from xsfs.fs.store.reads import MAX_AGE_S
+
+if TYPE_CHECKING:
+    from xsfs.fs.model.nodes import Inode
+    from xsfs.fs.store.entries import Entries
+    from xsfs.fs.store.reads import Tree
+
+
+class Attributes:
+    """Makes pyfuse3's attributes of inodes, from what is known of their nodes."""
+
+    def __init__(self, tree: Tree, entries: Entries) -> None:
+        self._tree = tree
+        self._entries = entries
+        options = tree.options
+        self._owner = options.uid, options.gid
+        self._newline = not options.raw
+        self._file_mode = stat.S_IFREG | 0o644 & ~options.fmask
+        self._directory_mode = stat.S_IFDIR | 0o755 & ~options.dmask
+        self._masks = {stat.S_IFREG: options.fmask, stat.S_IFDIR: options.dmask}
+
+    def of(self, inode: Inode) -> pyfuse3.EntryAttributes:
+        """The attributes as they are known now."""
+        entry = pyfuse3.EntryAttributes()
+        node, kind = inode.node, inode.kind
+        mode, size = self._file_mode, 0
+        if kind is InodeKind.DIRECTORY:
+            mode = self._directory_mode
+        elif kind is InodeKind.FILE or kind is InodeKind.VALUE:
+            if node.draft_size is not None:
+                size = node.draft_size
+            elif node.value:
+                size = len(node.value) + self._newline
+        elif inode.virtual_file is not None:
+            mode, size = inode.virtual_file.mode, inode.virtual_file.size
+            mode &= ~self._masks.get(stat.S_IFMT(mode), 0)
+        else:
+            mode, size = stat.S_IFLNK | 0o777, len(self._entries.link(inode))
+        entry.st_ino = inode.ino
+        entry.st_mode = mode
+        entry.st_nlink = 1 if node.alive else 0
+        entry.st_uid, entry.st_gid = self._owner
+        entry.st_size = size
+        entry.st_blocks = (size + 511) // 512
+        entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = (
+            self._tree.started_ns if node.mtime_ns is None else node.mtime_ns
+        )
+        entry.attr_timeout = entry.entry_timeout = 0
+        if self._is_lasting(inode):
+            entry.attr_timeout = MAX_AGE_S
+            if not self._tree.unsettled(node):
+                entry.entry_timeout = MAX_AGE_S
+        return entry
+
+    def _is_lasting(self, inode: Inode) -> bool:
+        """Whether an event will say when the attributes are out of date."""
+        node, kind = inode.node, inode.kind
+        if kind is InodeKind.FILE:
+            # Somebody may have its NAME.d: then it may become a directory at any moment.
+            plain = len(node.inodes) == 1 or node.inode(InodeKind.DIRECTORY) is None
+        else:
+            plain = kind is InodeKind.DIRECTORY or kind is InodeKind.VALUE
+        return plain and node.alive and not node.pending and self._tree.is_fresh(node)
+
+    def bare(self, inode: Inode) -> pyfuse3.EntryAttributes:
+        """What the kernel takes of the attributes of `.` and `..`."""
+        entry = pyfuse3.EntryAttributes()
+        entry.st_ino = inode.ino
+        entry.st_mode = stat.S_IFDIR
+        return entry
+
+    def counted(self, inode: Inode) -> pyfuse3.EntryAttributes:
+        """The answer by which the kernel learns an inode."""
+        inode.count_lookup()
+        return self.of(inode)
+
+    def helper_entry(self, inode: Inode) -> pyfuse3.EntryAttributes:
+        """The answer to the event helper: the kernel need not keep what only that asks for."""
+        entry = self.of(inode)
+        inode.lookups += 1
+        if not inode.user_visible:
+            entry.attr_timeout = entry.entry_timeout = 0
+        return entry

@@ -1,0 +1,397 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""pyfuse3's handlers: unpack the request, call, pack the answer. No policy.
+
+Every handler goes through `answering`, where exceptions become errno values.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import pyfuse3
+
+from xsfs.errors import NotFound
+from xsfs.fs.fuse.attributes import Attributes
+from xsfs.fs.fuse.errors import answering, waiting
+from xsfs.fs.model import names as filenames
+from xsfs.fs.model.nodes import InodeKind
+from xsfs.fs.store.handles import DirectoryHandle, Handle, InjectionHandle, ValueHandle
+from xsfs.fs.store.reads import FSError
+from xsfs.fs.virtual.xattrs import Xattrs
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xsfs.fs.fuse.helper_requests import HelperRequests
+    from xsfs.fs.model.nodes import Inode
+    from xsfs.fs.store.changes import Changes
+    from xsfs.fs.store.entries import Entries
+    from xsfs.fs.store.handles import Waker
+    from xsfs.fs.store.reads import Tree
+
+log = logging.getLogger(__name__)
+
+_DOTS = (b".", b"..")
+
+
+class Operations(pyfuse3.Operations):
+    """The file system, as pyfuse3 calls it."""
+
+    def __init__(
+        self, tree: Tree, changes: Changes, entries: Entries, helper_requests: HelperRequests
+    ) -> None:
+        super().__init__()
+        self._tree = tree
+        self._table = tree.table
+        self._options = tree.options
+        self._changes = changes
+        self._entries = entries
+        self._attributes = Attributes(tree, entries)
+        self._helper_requests = helper_requests
+        self._xattrs = Xattrs(tree, changes)
+        self._handles: dict[int, Handle] = {}
+        self._directories: dict[int, DirectoryHandle] = {}
+        self._next_fh = 1
+
+    def count_together(self, together: bool) -> None:
+        """Whether what this task asks of the store from now on has one timeout together."""
+        self._tree.client.count_together(together)
+
+    # -- names --------------------------------------------------------------------------------
+
+    @answering
+    async def lookup(
+        self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        parent = self._table[parent_inode]
+        if self._helper_requests.is_asking(ctx.pid):
+            return self._attributes.helper_entry(self._helper_requests.lookup(parent, name))
+        inode = await self._entries.find(parent, name, ctx.pid)
+        if inode.kind is not InodeKind.DIRECTORY:
+            return self._attributes.counted(inode)
+        # From here on its events count, and it cannot be forgotten.
+        inode.count_lookup()
+        try:
+            await self._tree.prefetch(inode.node)
+            return self._attributes.counted(inode)
+        finally:
+            self._table.forget(inode.ino, 1)
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        for ino, count in inode_list:
+            self._table.forget(ino, count)
+
+    @answering
+    async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
+        link = self._table[inode]
+        await self._tree.attributes(link)
+        target = self._entries.link(link)
+        if not target:
+            raise FSError(errno.ENOENT)
+        return target
+
+    # -- attributes, asked for ----------------------------------------------------------------
+
+    @answering
+    async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+        known = self._table[inode]
+        if known.kind is not InodeKind.VIRTUAL and not self._helper_requests.is_asking(ctx.pid):
+            try:
+                await self._tree.attributes(known)
+            except NotFound:
+                # Removed a moment ago; whoever holds it open may still look at it.
+                log.debug("%r is gone", known)
+        return self._attributes.of(known)
+
+    @answering
+    async def setattr(
+        self,
+        inode: int,
+        attr: pyfuse3.EntryAttributes,
+        fields: pyfuse3.SetattrFields,
+        fh: int | None,
+        ctx: pyfuse3.RequestContext,
+    ) -> pyfuse3.EntryAttributes:
+        known = self._table[inode]
+        if self._helper_requests.is_asking(ctx.pid):
+            return self._attributes.of(known)
+        self._require_writable()
+        now = self._attributes.of(known)
+        if (
+            (fields.update_mode and stat.S_IMODE(attr.st_mode) != stat.S_IMODE(now.st_mode))
+            or (fields.update_uid and attr.st_uid != now.st_uid)
+            or (fields.update_gid and attr.st_gid != now.st_gid)
+        ):
+            raise FSError(errno.EPERM)
+        handle = None if fh is None else self._handles[fh]
+        if fields.update_size:
+            await self._truncate(known, handle, attr.st_size)
+        if fields.update_mtime:
+            known.node.mtime_ns = attr.st_mtime_ns
+            known.node.touched = not fields.update_size
+        if known.kind is not InodeKind.VIRTUAL:
+            await self._tree.attributes(known)
+        return self._attributes.of(known)
+
+    async def _truncate(self, known: Inode, handle: Handle | None, size: int) -> None:
+        if handle is None:
+            handle = await self._open(known, os.O_RDWR)
+            await handle.truncate(size)
+            await handle.sync()
+        else:
+            await handle.truncate(size)
+
+    @answering
+    async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
+        data = pyfuse3.StatvfsData()
+        data.f_bsize = data.f_frsize = 4096
+        data.f_files = len(self._table)
+        data.f_namemax = filenames.NAME_MAX
+        return data
+
+    @answering
+    async def access(self, inode: int, mode: int, ctx: pyfuse3.RequestContext) -> bool:
+        # The kernel decides by modes and owners (default_permissions).
+        return True
+
+    # -- directories --------------------------------------------------------------------------
+
+    @answering
+    async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
+        known = self._table[inode]
+        names = await self._entries.names(known)
+        fh = self._next_fh
+        self._next_fh += 1
+        self._directories[fh] = DirectoryHandle(known, names)
+        return fh
+
+    @answering
+    async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        handle = self._directories[fh]
+        for index in range(start_id, len(handle.names)):
+            name = handle.names[index]
+            if name in _DOTS:
+                entry = self._attributes.bare(self._entries.dot(handle, name))
+                if not pyfuse3.readdir_reply(token, name, entry, index + 1):
+                    return
+                continue
+            inode = self._entries.known(handle, name) or await self._entries.listed(handle, index)
+            if inode is None:
+                continue
+            if not pyfuse3.readdir_reply(token, name, self._attributes.of(inode), index + 1):
+                self._table.discard(inode)
+                return
+            inode.count_lookup()
+
+    @answering
+    async def releasedir(self, fh: int) -> None:
+        self._entries.close(self._directories.pop(fh))
+
+    @answering
+    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+        """All that was done is in the store."""
+
+    # -- files --------------------------------------------------------------------------------
+
+    def _keep(self, handle: Handle) -> pyfuse3.FileInfo:
+        fh = self._next_fh
+        self._next_fh += 1
+        self._handles[fh] = handle
+        return pyfuse3.FileInfo(fh=fh, direct_io=True)
+
+    async def _open(self, known: Inode, flags: int) -> Handle:
+        if known.virtual_file is not None:
+            return await known.virtual_file.open(flags)
+        if not known.node.alive:
+            raise FSError(errno.ESTALE)
+        if known.kind is InodeKind.FILE and known.node.directory:
+            raise FSError(errno.ESTALE)
+        handle = ValueHandle(self._tree, self._changes, known.node, flags)
+        await handle.open(truncate=bool(flags & os.O_TRUNC))
+        return handle
+
+    @answering
+    async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
+        known = self._table[inode]
+        if self._helper_requests.is_asking(ctx.pid):
+            return self._keep(InjectionHandle())
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
+            self._require_writable()
+        handle = await self._open(known, flags)
+        handle.ino = inode
+        return self._keep(handle)
+
+    @answering
+    async def create(
+        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: pyfuse3.RequestContext
+    ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
+        self._require_writable()
+        parent = self._directory(parent_inode)
+        exclusive = bool(flags & os.O_EXCL)
+        inode, new = await self._changes.create(parent.node, name, exclusive=exclusive)
+        handle = ValueHandle(
+            self._tree, self._changes, inode.node, flags, created=new, exclusive=exclusive
+        )
+        try:
+            await handle.open(truncate=bool(flags & os.O_TRUNC))
+        except BaseException:
+            self._table.discard(inode)
+            raise
+        return self._keep(handle), self._attributes.counted(inode)
+
+    @answering
+    async def poll(
+        self, inode: int, fh: int, poll_handle: Waker | None, ctx: pyfuse3.RequestContext
+    ) -> int:
+        return self._handles[fh].poll(poll_handle)
+
+    @waiting
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        return await self._handles[fh].read(off, size)
+
+    @answering
+    async def write(self, fh: int, off: int, buf: bytes) -> int:
+        return await self._handles[fh].write(off, buf)
+
+    @answering
+    async def flush(self, fh: int) -> None:
+        await self._handles[fh].flush()
+
+    @answering
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        await self._handles[fh].sync()
+
+    @answering
+    async def release(self, fh: int) -> None:
+        await self._handles.pop(fh).release()
+
+    # -- changes ------------------------------------------------------------------------------
+
+    def _require_writable(self) -> None:
+        if self._options.read_only:
+            raise FSError(errno.EROFS)
+
+    def _directory(self, ino: int) -> Inode:
+        """A directory in which nodes can be made and removed."""
+        inode = self._table[ino]
+        if inode.kind is not InodeKind.DIRECTORY:
+            raise FSError(errno.EPERM)
+        return inode
+
+    @answering
+    async def mkdir(
+        self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        if self._helper_requests.is_asking(ctx.pid):
+            inode = self._helper_requests.created(self._table[parent_inode], name)
+            return self._attributes.helper_entry(inode)
+        self._require_writable()
+        parent = self._table[parent_inode]
+        if parent.virtual_file is not None:
+            node = await parent.virtual_file.mkdir(name)
+        else:
+            node = await self._changes.mkdir(self._directory(parent_inode).node, name)
+        node.hidden_from = ctx.pid
+        return self._attributes.counted(self._table.inode(node, InodeKind.DIRECTORY))
+
+    @answering
+    async def mknod(
+        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        if self._helper_requests.is_asking(ctx.pid):
+            inode = self._helper_requests.created(self._table[parent_inode], name)
+            return self._attributes.helper_entry(inode)
+        self._require_writable()
+        if not stat.S_ISREG(mode):
+            raise FSError(errno.EPERM)
+        parent = self._directory(parent_inode)
+        return self._attributes.counted(await self._changes.mknod(parent.node, name))
+
+    @answering
+    async def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+        if self._helper_requests.is_asking(ctx.pid):
+            self._helper_requests.removed(self._table[parent_inode], name)
+            return
+        self._require_writable()
+        parent = self._directory(parent_inode)
+        if name == filenames.VALUE:
+            await self._changes.write(parent.node, b"")
+            parent.node.hidden_from = ctx.pid
+            return
+        self._require_node(parent, name)
+        await self._changes.unlink(parent.node, name)
+
+    @answering
+    async def rmdir(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+        if self._helper_requests.is_asking(ctx.pid):
+            self._helper_requests.removed(self._table[parent_inode], name)
+            return
+        self._require_writable()
+        virtual_file = self._table[parent_inode].virtual_file
+        if virtual_file is not None:
+            await virtual_file.rmdir(name)
+            return
+        parent = self._directory(parent_inode)
+        self._require_node(parent, name)
+        await self._changes.rmdir(parent.node, name)
+
+    @answering
+    async def rename(
+        self,
+        parent_inode_old: int,
+        name_old: bytes,
+        parent_inode_new: int,
+        name_new: bytes,
+        flags: int,
+        ctx: pyfuse3.RequestContext,
+    ) -> None:
+        self._require_writable()
+        old, new = self._directory(parent_inode_old), self._directory(parent_inode_new)
+        self._require_node(old, name_old)
+        if name_new == filenames.VALUE:
+            raise FSError(errno.EPERM)
+        await self._changes.rename(old.node, name_old, new.node, name_new, flags)
+
+    def _require_node(self, parent: Inode, name: bytes) -> None:
+        """A name of our own making cannot be removed or moved."""
+        if self._entries.is_ours(parent.node, name):
+            raise FSError(errno.EPERM)
+
+    @answering
+    async def link(
+        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        raise FSError(errno.EPERM)
+
+    @answering
+    async def symlink(
+        self, parent_inode: int, name: bytes, target: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        raise FSError(errno.EPERM)
+
+    # -- extended attributes ------------------------------------------------------------------
+
+    @answering
+    async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
+        return await self._xattrs.get(self._table[inode], name)
+
+    @answering
+    async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> list[bytes]:
+        return self._xattrs.names(self._table[inode])
+
+    @answering
+    async def setxattr(
+        self, inode: int, name: bytes, value: bytes, ctx: pyfuse3.RequestContext
+    ) -> None:
+        self._require_writable()
+        await self._xattrs.set(self._table[inode], name, value)
+
+    @answering
+    async def removexattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
+        self._require_writable()
+        self._xattrs.remove(name)

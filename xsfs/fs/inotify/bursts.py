@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Long bursts of watch events, in which some may have been held back.
+
+Used from the trio thread alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+if TYPE_CHECKING:
+    from xsfs.aio.client import Client
+
+# oxenstored holds events back when more than 1024 are queued, and then everything must be looked
+# at again. Replies are queued with them: of two requests, the second sent when the first was
+# answered, one reply at most is queued at a time. So more than 1024 queued events are more than
+# 512 in a row without such a reply, on one side of it or the other.
+LONG = 500
+# A burst ends with a pause this long, in seconds.
+_PAUSE_S = 0.05
+
+
+class Bursts:
+    """Counts the events that come in a row on a client's connection."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        # How many came in a row; what was sent when it began.
+        self._count = self._sent = 0
+        self._last_s = -1.0
+        self._long = trio.Event()
+
+    def event(self) -> None:
+        """One came."""
+        client, now_s = self._client, trio.current_time()
+        if client.answered > self._sent or now_s - self._last_s >= _PAUSE_S:
+            self._count, self._sent = 0, client.sent
+        self._count += 1
+        self._last_s = now_s
+        if self._count == LONG:
+            self._long.set()
+
+    def reconnected(self) -> None:
+        """Requests are counted anew."""
+        self._sent = 0
+
+    async def over(self) -> None:
+        """Wait for the end of the next long burst."""
+        await self._long.wait()
+        # Quiet is that no event comes: there is none to wait for.
+        while (quiet_at_s := self._last_s + _PAUSE_S) > trio.current_time():  # noqa: ASYNC110
+            await trio.sleep_until(quiet_at_s)
+        self._long = trio.Event()

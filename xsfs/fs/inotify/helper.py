@@ -1,0 +1,269 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""The helper process: does on the mount what raises one inotify event, when it is told to.
+
+Linux raises inotify events only for operations that pass through it, so somebody must perform
+them. It must be a process of its own, without the /dev/fuse descriptor: the daemon's own
+thread, killed in the middle of such an operation, would leave a mount that hangs for everybody.
+The daemon knows this process by its id and answers without touching the store.
+
+Run as a script, by its path: it imports nothing of xsfs, and starts in an instant. Told what to
+do through a socket (standard input), a packet each: the letter of an injection, and a path
+relative to the mountpoint. Answers each with its errno, in order.
+
+It also waits for the daemon's death, to free those who wait for it: see `guard`.
+
+It never touches what lies under the mountpoint once unmounted: with CAP_SYS_ADMIN it works
+through a detached clone of the mount, else it finds the mountpoint anew for each injection, and
+checks the device number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import re
+import select
+import signal
+import socket
+import stat
+import struct
+import sys
+import threading
+import time
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+# Numbers of the generic system call table (include/uapi/asm-generic/unistd.h), equal on all
+# architectures but alpha.
+_SYS_OPEN_TREE = 428
+_SYS_FSOPEN = 430
+_SYS_FSCONFIG = 431
+_SYS_FSMOUNT = 432
+_SYS_MOUNT_SETATTR = 442
+# linux/mount.h
+_OPEN_TREE_CLONE = 1
+_OPEN_TREE_CLOEXEC = os.O_CLOEXEC
+_MOUNT_ATTR_RDONLY = 1
+_FSOPEN_CLOEXEC = _FSMOUNT_CLOEXEC = 1
+_FSCONFIG_CMD_CREATE = 6
+# linux/prctl.h
+_PR_SET_PDEATHSIG = 1
+# linux/fcntl.h
+_AT_FDCWD = -100
+_AT_EMPTY_PATH = 0x1000
+# linux/stat.h
+_UTIME_NOW = (1 << 30) - 1
+_UTIME_OMIT = (1 << 30) - 2
+
+
+def clone_mount(mountpoint: bytes) -> int:
+    """A descriptor of a writable, detached clone of the mount; OSError without the privilege."""
+    fd: int = _libc.syscall(
+        _SYS_OPEN_TREE, _AT_FDCWD, mountpoint, _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
+    )
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "open_tree")
+    writable = struct.pack("=QQQQ", 0, _MOUNT_ATTR_RDONLY, 0, 0)
+    _libc.syscall(_SYS_MOUNT_SETATTR, fd, b"", _AT_EMPTY_PATH, writable, len(writable))
+    return fd
+
+
+def set_times(directory: int, path: bytes, *, access: bool) -> None:
+    """utimensat(2): both times, or only the modification time."""
+    times = struct.pack("@llll", 0, _UTIME_NOW if access else _UTIME_OMIT, 0, _UTIME_NOW)
+    if _libc.utimensat(directory, path, times, 0):
+        raise OSError(ctypes.get_errno(), "utimensat")
+
+
+def modify(directory: int, path: bytes) -> None:
+    """OPEN, MODIFY, CLOSE_WRITE; MODIFY alone where the file may not be opened for writing."""
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
+    except PermissionError:
+        set_times(directory, path, access=False)
+        return
+    try:
+        # Not ftruncate(2), of which fanotify hears nothing (fsnotify_change names no path).
+        os.pwrite(fd, b"\n", 0)
+    finally:
+        os.close(fd)
+
+
+def perform(directory: int, injection: bytes, path: bytes) -> None:
+    """One injection; OSError when it was not to be."""
+    match injection:
+        case b"M":
+            modify(directory, path)
+        case b"T":
+            set_times(directory, path, access=False)
+        case b"A":
+            set_times(directory, path, access=True)
+        case b"F":
+            os.mknod(path, stat.S_IFREG | 0o644, dir_fd=directory)
+        case b"D":
+            os.mkdir(path, 0o755, dir_fd=directory)
+        case b"U":
+            os.unlink(path, dir_fd=directory)
+        case b"R":
+            os.rmdir(path, dir_fd=directory)
+
+
+def mountpoints(device: int) -> list[bytes]:
+    """Where the file system of that device number is mounted whole, uppermost mounts first."""
+    number = b"%d:%d" % (os.major(device), os.minor(device))
+    found = []
+    with open("/proc/self/mountinfo", "rb") as lines:
+        for line in lines:
+            # proc(5): id, parent, major:minor, root, mountpoint. A root that is not / is a
+            # bind mount of a part.
+            fields = line.split(b" ", 5)
+            if fields[2] == number and fields[3] == b"/":
+                found.append(re.sub(rb"\\([0-7]{3})", lambda m: bytes([int(m[1], 8)]), fields[4]))
+    return found[::-1]
+
+
+class Mount:
+    """The mount, as far as it may be touched."""
+
+    def __init__(self, device: int) -> None:
+        self._device = device
+        self._clone = -1
+        # Without the privilege, or when the daemon ends already, there is none.
+        for mountpoint in mountpoints(device):
+            with contextlib.suppress(OSError):
+                self._clone = clone_mount(mountpoint)
+                if os.fstat(self._clone).st_dev == device:
+                    break
+            self.release()
+
+    def injection(self, injection: bytes, path: bytes) -> int:
+        """Perform an injection; its errno, 0 when done."""
+        try:
+            if self._clone >= 0:
+                perform(self._clone, injection, path)
+                return 0
+            for mountpoint in mountpoints(self._device):
+                directory = os.open(mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    # Something else may be mounted above.
+                    if os.fstat(directory).st_dev == self._device:
+                        perform(directory, injection, path)
+                        return 0
+                finally:
+                    os.close(directory)
+        except OSError as error:
+            return error.errno or errno.EIO
+        return errno.ESTALE
+
+    def is_attached(self) -> bool:
+        """Whether it is still mounted anywhere."""
+        number = b"%d:%d" % (os.major(self._device), os.minor(self._device))
+        with open("/proc/self/mountinfo", "rb") as lines:
+            return any(line.split(b" ", 3)[2] == number for line in lines)
+
+    def release(self) -> None:
+        """Hold the mount no longer; an umount is complete only then."""
+        if self._clone >= 0:
+            os.close(self._clone)
+            self._clone = -1
+
+
+# How long a daemon may take to end, in seconds.
+_ENDING_S = 0.3
+
+# What tells that the daemon died, and how often to look when that is missed, in seconds.
+_DEATH = signal.SIGUSR1
+_LOOK_S = 60.0
+
+
+def look_at(pid: int) -> tuple[bytes, bool, bool]:
+    """Of a process: when it started; whether it was killed; whether a thread of it lives on.
+
+    An id that nobody has is that of one who never started.
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # proc(5), from the third field on.
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return b"", True, False
+    return fields[19], fields[0] == b"Z", int(fields[17]) > 1
+
+
+def guard(device: int, pid: int, look_s: float) -> None:
+    """For as long as the daemon lives; free all who wait for one that was killed and cannot end.
+
+    A thread of the daemon's that has the kernel drop a directory entry waits, without hearing
+    any signal, for a lock that the sender of a request to the daemon may hold. Killed at that
+    moment, the daemon keeps /dev/fuse open, and everybody waits for ever, unless somebody
+    else aborts the connection.
+    """
+    started = look_at(pid)[0]
+    while (seen := look_at(pid)) != (started, True, False) and seen[0] == started:
+        if seen[1]:
+            time.sleep(_ENDING_S)
+            if look_at(pid) == (started, True, True):
+                with contextlib.suppress(OSError):
+                    abort(device)
+        signal.sigtimedwait({_DEATH}, look_s)
+
+
+def abort(device: int) -> None:
+    """Fail all that is asked of a FUSE file system, for ever. It stays mounted."""
+    # fs/fuse/control.c: the connection is named by the number of the device.
+    name = b"%d/abort" % os.minor(device)
+    try:
+        fd = os.open(b"/sys/fs/fuse/connections/" + name, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        # Not mounted here, as in containers: a mount that nobody sees will do.
+        context = _libc.syscall(_SYS_FSOPEN, b"fusectl", _FSOPEN_CLOEXEC)
+        _libc.syscall(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
+        mount = _libc.syscall(_SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0)
+        fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=mount)
+    os.write(fd, b"1")
+    os.close(fd)
+
+
+def serve(orders: socket.socket, mount: Mount) -> None:
+    """Until the daemon hangs up, or the mount is gone."""
+    mounts = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
+    poll = select.poll()
+    poll.register(orders, select.POLLIN)
+    poll.register(mounts, select.POLLERR | select.POLLPRI)
+    orders.send(struct.pack("=i", 0))
+    while True:
+        ready = dict(poll.poll())
+        if mounts in ready and not mount.is_attached():
+            return
+        if 0 in ready:
+            order = orders.recv(1 << 16)
+            if not order:
+                return
+            orders.send(struct.pack("=i", mount.injection(order[:1], order[1:])))
+
+
+def main(device: int, pid: int) -> None:
+    """Be the helper of a daemon; then see it off.
+
+    The daemon's id is told: one that has been killed already is nobody's parent.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {_DEATH})
+    _libc.prctl(_PR_SET_PDEATHSIG, _DEATH)
+    threading.Thread(target=guard, args=(device, pid, _LOOK_S), daemon=True).start()
+    mount = Mount(device)
+    with socket.socket(fileno=0) as orders:
+        # The daemon may hang up at any moment.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            serve(orders, mount)
+        mount.release()
+        # It takes us for ended when this process ends, and has to end itself yet.
+        if os.fork():
+            os._exit(0)
+    guard(device, pid, _ENDING_S)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

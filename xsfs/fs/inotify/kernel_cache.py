@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Has the kernel ask again for what it holds and must not believe any more.
+
+Attributes are dropped at once: that takes a lock of the inode and waits for nobody
+(fuse_reverse_inval_inode in fs/fuse/inode.c). Directory entries can wait for a request under
+way on the same directory, so they are dropped in a thread, in order. What is said here of the
+trio thread is for it alone.
+
+Pages there are none: all files are read by direct I/O. From the page cache the kernel gives as
+much as it takes the size to be, and it keeps the old size when the answer to its getattr meets
+a write, such as an injection: half of a new value would be read.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pyfuse3
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+# How long an end waits for what is under way, in seconds.
+_CLOSE_S = 10.0
+
+
+class KernelCache:
+    """Drops attributes and entries from the kernel's caches.
+
+    Args:
+        settled: called whenever nothing is left to be dropped.
+    """
+
+    def __init__(self, settled: Callable[[], None]) -> None:
+        # Only between mounting and unmounting is there anybody to tell.
+        self.active = False
+        self._settled = settled
+        # What to do in the thread; an entry is dropped once.
+        self._stale: dict[tuple[int, bytes], Callable[[], None]] = {}
+        self._dropping = False
+        self._work = trio.Event()
+        self._idle = trio.Event()
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is still to be dropped."""
+        return self._dropping or bool(self._stale)
+
+    def inode(self, ino: int) -> None:
+        """Drop an inode's attributes."""
+        if self.active:
+            # ENOENT: the kernel does not have it, which is as good. So everywhere here.
+            with suppress(OSError):
+                pyfuse3.invalidate_inode(ino, attr_only=True)
+
+    def entry(self, parent_ino: int, name: bytes, deleted_ino: int = 0) -> None:
+        """Drop a directory's entry, as a deleted one when that is the inode it leads to."""
+        if self.active:
+            drop = partial(pyfuse3.invalidate_entry, parent_ino, name, deleted_ino)
+            self._stale[parent_ino, name] = drop
+            self._work.set()
+
+    async def settle(self) -> None:
+        """Wait until nothing is left to be dropped."""
+        while self.busy:
+            await self._idle.wait()
+
+    async def run(self) -> None:
+        """Drop what waits, for ever."""
+        while True:
+            await self._work.wait()
+            self._work = trio.Event()
+            stale, self._stale = self._stale, {}
+            self._dropping = True
+            await trio.to_thread.run_sync(self._drop, stale.values(), abandon_on_cancel=True)
+            self._dropping = False
+            if not self._stale:
+                self._idle.set()
+                self._idle = trio.Event()
+                self._settled()
+
+    async def close(self) -> None:
+        """Drop nothing more; to be awaited while requests are still answered.
+
+        What is under way may wait in the kernel for a lock that somebody holds until his
+        request is answered. Left waiting when the daemon ends it would keep /dev/fuse open, and
+        so the connection, the lock and the process, for ever.
+        """
+        self.active = False
+        self._stale.clear()
+        with trio.move_on_after(_CLOSE_S):
+            await self.settle()
+
+    def _drop(self, stale: Iterable[Callable[[], None]]) -> None:
+        for drop in stale:
+            if self.active:
+                with suppress(OSError):
+                    drop()

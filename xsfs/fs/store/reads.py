@@ -1,0 +1,399 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Lookup, attributes, listing, reading: the store's nodes brought into the node table.
+
+Knows the store through the trio client, and no FUSE; used from the trio thread alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import logging
+import time
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import trio
+
+from xsfs.errors import AccessDenied, NotFound, StoreError, TooBig
+from xsfs.fs.model import names as filenames
+from xsfs.fs.model.nodes import Announced
+from xsfs.protocol import paths, requests
+from xsfs.protocol.packet import Op
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from xsfs.aio.client import Client
+    from xsfs.fs.model.nodes import Inode, Node, View
+    from xsfs.fs.model.table import NodeTable
+    from xsfs.mount.options import Options
+    from xsfs.protocol.requests import Request
+
+log = logging.getLogger(__name__)
+
+# Some changes raise no event at all: nothing is believed for longer, in seconds.
+MAX_AGE_S = 60.0
+
+
+# How many children known from before are asked for along with a listing.
+_GUESSES = 512
+
+# Directories of up to so many children have them asked for when they are looked up.
+_PREFETCHED = 256
+
+
+# How many nodes below those that a listing shows are asked for along with it.
+_AHEAD = 64
+
+
+class FSError(Exception):
+    """What a request to the file system fails with."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.errno = number
+
+
+def _longest_name(node: Node) -> int:
+    """How long a child's name may be to be listed, and asked for."""
+    return min(filenames.NAME_MAX, paths.ABSOLUTE_MAX - len(node.path) - 1)
+
+
+async def _ignore(node: Node, wait: bool) -> None:
+    """Nobody is there to be told."""
+
+
+class State(NamedTuple):
+    """A node as the store has it: permissions joined as on the wire, b"" when not asked for."""
+
+    value: bytes
+    names: list[bytes]
+    perms: bytes = b""
+
+
+class Tree:
+    """The store as a tree of nodes, read through and remembered in the node table.
+
+    Args:
+        want_perms: fetch permissions with everything else, so that events can tell a change
+            of permissions from one of the value.
+    """
+
+    def __init__(
+        self, client: Client, table: NodeTable, options: Options, *, want_perms: bool
+    ) -> None:
+        self.client = client
+        self.table = table
+        self.options = options
+        self.started_ns = time.time_ns()
+        # Called with a node that turned out to be gone, or another, with no event yet.
+        self.suspect: Callable[[Node], None] = lambda node: None
+        # Called with a file that became a directory by what we did, and whether to return only
+        # when that is visible.
+        self.became_directory: Callable[[Node, bool], Awaitable[None]] = _ignore
+        # Whether the kernel has yet to hear of a node's creation, or of one it replaces.
+        self.unsettled: Callable[[Node], bool] = lambda node: False
+        self._want_perms = want_perms
+        self._warned: set[bytes] = set()
+
+    def now_ns(self) -> int:
+        """The time that a change seen now carries, in ns since the epoch."""
+        return time.time_ns()
+
+    # -- from the store -----------------------------------------------------------------------
+
+    async def fetch(self, view: View, wanted: Sequence[bytes]) -> list[State | StoreError]:
+        """The states of the nodes at these paths, in one pipelined batch."""
+        batch: list[Request[object]] = []
+        for path in wanted:
+            batch += self._state_requests(path)
+        replies = await self.client.batch(batch, view.tx_id)
+        return await self._states(view, wanted, replies)
+
+    def _state_requests(self, path: bytes) -> list[Request[object]]:
+        batch: list[Request[object]] = [requests.directory(path), requests.read(path)]
+        if self._want_perms:
+            batch.append(requests.raw(Op.GET_PERMS, path + b"\0"))
+        return batch
+
+    async def _states(
+        self, view: View, wanted: Sequence[bytes], replies: Sequence[object]
+    ) -> list[State | StoreError]:
+        step = 3 if self._want_perms else 2
+        return [
+            await self._state(view, path, *replies[at * step : (at + 1) * step])
+            for at, path in enumerate(wanted)
+        ]
+
+    async def _state(
+        self, view: View, path: bytes, listing: object, value: object, perms: object = b""
+    ) -> State | StoreError:
+        if isinstance(value, AccessDenied):
+            # It is there, and that is all we may know.
+            return State(b"", [])
+        if isinstance(value, StoreError):
+            return value
+        if isinstance(listing, TooBig):
+            try:
+                listing = await self.client.list(path, view.tx_id)
+            except StoreError as error:
+                return error
+        if isinstance(listing, StoreError):
+            return listing
+        return State(
+            cast("bytes", value),
+            cast("list[bytes]", listing),
+            b"" if isinstance(perms, StoreError) else cast("bytes", perms),
+        )
+
+    async def refresh(self, parent: Node, names: Iterable[bytes]) -> dict[bytes, Node]:
+        """Ask the store for the children of these names; those that exist, by name.
+
+        Raises:
+            FSError: ESTALE when another node is where the parent was: look that up again.
+        """
+        wanted = list(names)
+        view = parent.view
+        stamp = view.clock
+        top = parent.path
+        states = await self.fetch(view, [paths.join(top, name) for name in wanted])
+        found = {}
+        for name, state in zip(wanted, states, strict=True):
+            if isinstance(state, State):
+                if not parent.alive:
+                    # Another node has the parent's place by now.
+                    raise FSError(errno.ESTALE)
+                found[name] = self.observe(self.table.child(parent, name), state, stamp)
+                continue
+            if not isinstance(state, NotFound):
+                raise state
+            node = parent.children.get(name) if parent.children else None
+            if node is not None and node.pending:
+                found[name] = node
+            elif node is not None and node.announced is None and not node.inodes:
+                self.table.drop(node)
+            elif node is not None:
+                self.suspect(node)
+        return found
+
+    async def refresh_node(self, node: Node) -> None:
+        """Ask the store for a node.
+
+        Raises:
+            StoreError: NotFound when it is gone, among others.
+        """
+        if node.pending:
+            return
+        stamp = node.view.clock
+        (state,) = await self.fetch(node.view, [node.path])
+        if isinstance(state, State):
+            self.observe(node, state, stamp)
+            return
+        if isinstance(state, NotFound):
+            if node.parent is None:
+                # The mounted root itself is not there (yet): an empty directory.
+                self.observe(node, State(b"", []), stamp)
+                return
+            self.suspect(node)
+        raise state
+
+    def observe(self, node: Node, state: State, stamp: int) -> Node:
+        """Remember a node's state, asked for when the view's clock stood at `stamp`."""
+        node.value, node.perms = state.value, state.perms
+        node.pending = False
+        parent = node.parent
+        if node.fetched < 0 and parent is not None and parent.subtree_changed > stamp:
+            # An event that came meanwhile may have been about it, and did not find it here.
+            stamp = -1
+        node.fetched, node.fetched_s = stamp, trio.current_time()
+        if state.names and not node.directory:
+            node.directory = True
+            self.suspect(node)
+        if node.announced is None:
+            node.announced = Announced(state.value, state.perms, node.directory)
+            node.compared = stamp
+        if node.announced.directory and not node.looked_up:
+            # With an event since, whoever comes to watch it would be told anew of what he saw.
+            node.names = set(state.names) if node.subtree_changed <= stamp else None
+        elif node.announced.directory and node.names is None:
+            node.names = set(state.names)
+        return node
+
+    async def prefetch(self, node: Node) -> None:
+        """Have what watchers of a directory are taken to know of its children.
+
+        Who watches a directory need not look at its children, and the first event of each
+        shall yet be told apart: a value written, or permissions changed.
+        """
+        if node.directory and node.names is None:
+            await self.refresh_node(node)
+        names, children = node.names or (), node.children or {}
+        if self._want_perms and node.view.cached and len(names) <= _PREFETCHED:
+            untold = [
+                n for n in names if (child := children.get(n)) is None or child.announced is None
+            ]
+            if untold:
+                for child in (await self.refresh(node, untold)).values():
+                    self.table.keep(child)
+
+    # -- for the file system ------------------------------------------------------------------
+
+    def is_fresh(self, node: Node) -> bool:
+        """Whether what is known of a node may answer for the store."""
+        return node.pending or (
+            node.view.cached
+            and self.options.cache != "off"
+            and not (node.directory and node.names is None)
+            and node.is_fresh(trio.current_time(), MAX_AGE_S)
+        )
+
+    async def lookup(self, parent: Node, name: bytes) -> Node:
+        """The child of that name.
+
+        Raises:
+            FSError: ENOENT; ESTALE as in `refresh`.
+            StoreError: what the store said.
+        """
+        if not filenames.is_node_name(name):
+            raise FSError(errno.ENOENT)
+        node = parent.children.get(name) if parent.children else None
+        if node is not None and self.is_fresh(node):
+            return node
+        found = await self.refresh(parent, [name])
+        if name not in found:
+            raise FSError(errno.ENOENT)
+        return found[name]
+
+    async def attributes(self, inode: Inode) -> None:
+        """Make sure that the node behind an inode is known as it is now.
+
+        Raises:
+            StoreError: NotFound when it is gone and the inode has no other reason to be.
+        """
+        node = inode.node
+        if node.alive and not self.is_fresh(node):
+            await self.refresh_node(node)
+
+    async def value(self, node: Node) -> bytes:
+        """The value, from the store unless `cache=watch` knows it.
+
+        Raises:
+            StoreError: what the store said.
+        """
+        if node.pending:
+            return b""
+        if self.options.cache == "watch" and self.is_fresh(node) and node.value is not None:
+            return node.value
+        try:
+            return await self.client.read(node.path, node.view.tx_id)
+        except NotFound:
+            if node.parent is None:
+                return b""
+            self.suspect(node)
+            raise
+
+    async def listing(self, node: Node) -> list[bytes]:
+        """The names of a directory's entries for nodes, sorted.
+
+        The directory itself, and children known from before that may have changed, are asked
+        for in the same breath: a listing with attributes takes one round trip.
+
+        Raises:
+            FSError: ESTALE when another node is where this one was: look that up again.
+            StoreError: what the store said.
+        """
+        if node.listing is not None and node.subtree_changed <= node.listed and self.is_fresh(node):
+            return node.listing
+        view, stamp, path = node.view, node.view.clock, node.path
+        wanted = [] if self.is_fresh(node) else [path]
+        stale = self.stale(node, itertools.islice(node.names or (), _GUESSES))
+        wanted += [paths.join(path, name) for name in stale]
+        batch: list[Request[object]] = [requests.directory(path), requests.read(path)]
+        for other in wanted:
+            batch += self._state_requests(other)
+        listing, value, *replies = await self.client.batch(batch, view.tx_id)
+        if isinstance(listing, TooBig):
+            listing = await self.client.list(path, view.tx_id)
+        if isinstance(listing, NotFound) and node.parent is None:
+            # The mounted root itself is not there (yet).
+            listing = []
+        if isinstance(listing, StoreError):
+            self.suspect(node)
+            raise listing
+        if not node.alive:
+            raise FSError(errno.ESTALE)
+        states = await self._states(view, wanted, replies)
+        if len(states) > len(stale):
+            self._remember(node, states.pop(0), stamp)
+        found = [self._child(node, *each, stamp) for each in zip(stale, states, strict=True)]
+        await self._read_ahead(found)
+        if not isinstance(value, StoreError):
+            # Whether `.value` is listed.
+            node.value = cast("bytes", value)
+        names = self._listed(node, cast("list[bytes]", listing))
+        if self.options.cache == "watch":
+            node.listing, node.listed = names, stamp
+        return names
+
+    async def _read_ahead(self, nodes: Iterable[Node | None]) -> None:
+        """Ask for what is below nodes just learnt: who walks the tree will want it next."""
+        left = _AHEAD
+        level = [node for node in nodes if node is not None]
+        while level and left > 0:
+            view, stamp = level[0].view, level[0].view.clock
+            wanted = list(
+                itertools.islice(
+                    ((node, name) for node in level for name in self.stale(node, node.names or ())),
+                    left,
+                )
+            )
+            left -= len(wanted)
+            states = await self.fetch(view, [paths.join(n.path, name) for n, name in wanted])
+            found = [
+                self._child(node, name, state, stamp)
+                for (node, name), state in zip(wanted, states, strict=True)
+            ]
+            level = [node for node in found if node is not None]
+
+    def _child(
+        self, parent: Node, name: bytes, state: State | StoreError, stamp: int
+    ) -> Node | None:
+        if not isinstance(state, State) or not parent.alive:
+            return None
+        return self.observe(self.table.child(parent, name), state, stamp)
+
+    def _remember(self, node: Node, state: State | StoreError, stamp: int) -> None:
+        if isinstance(state, State):
+            self.observe(node, state, stamp)
+
+    def stale(self, node: Node, names: Iterable[bytes]) -> list[bytes]:
+        """Those children's names of which it is not known what stands in the store."""
+        children = node.children or {}
+        unknown = [
+            name
+            for name in names
+            if (child := children.get(name)) is None or not self.is_fresh(child)
+        ]
+        if not unknown:
+            return []
+        longest = _longest_name(node)
+        return [n for n in unknown if len(n) <= longest and filenames.is_node_name(n)]
+
+    def _listed(self, node: Node, names: list[bytes]) -> list[bytes]:
+        longest = _longest_name(node)
+        listed = [name for name in names if len(name) <= longest]
+        if len(listed) < len(names):
+            for name in set(names).difference(listed):
+                self._warn(node, name)
+        if node.children:
+            listed += [
+                name for name, child in node.children.items() if child.pending and name not in names
+            ]
+        return sorted(listed)
+
+    def _warn(self, node: Node, name: bytes) -> None:
+        path = paths.join(node.path, name)
+        if path not in self._warned and len(self._warned) < 1000:
+            self._warned.add(path)
+            log.warning("%r is left out of listings: its name is too long", path[:300])

@@ -1,0 +1,167 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Renaming: a node moves, with all below it, in one transaction.
+
+XenStore has no such request, so it is copied and removed. Used from the trio thread alone.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from xsfs.errors import NotFound, StoreError
+from xsfs.fs.store.reads import FSError
+from xsfs.fs.store.writes import check_name
+from xsfs.protocol import paths, procedures, requests
+
+if TYPE_CHECKING:
+    from xsfs.fs.model.difference import Echo
+    from xsfs.fs.model.nodes import Node
+    from xsfs.fs.store.writes import Steps
+
+# pyfuse3.RENAME_NOREPLACE (linux/fs.h).
+NOREPLACE = 1
+
+
+class Rename:
+    """One renaming.
+
+    Args:
+        node: what is moved, and stored.
+        replaced: what is known to stand at the target.
+    """
+
+    def __init__(
+        self,
+        steps: Steps,
+        node: Node,
+        new_parent: Node,
+        new_name: bytes,
+        *,
+        replaced: Node | None,
+        noreplace: bool,
+    ) -> None:
+        self._steps = steps
+        self._client = steps.client
+        self._node = node
+        self._new_parent = new_parent
+        self._new_name = new_name
+        self._replaced = replaced
+        self._noreplace = noreplace
+        self._source = node.path
+        self._target = paths.join(new_parent.path, new_name)
+        self._echoes: list[Echo] = []
+
+    async def run(self) -> None:
+        """Do it.
+
+        Raises:
+            FSError: as rename(2) says.
+            StoreError: the store refused it; nothing has changed.
+        """
+        try:
+            await self._steps.transaction(self._node, self._move)
+        except BaseException:
+            self._cancel()
+            raise
+        for echo in self._echoes:
+            self._steps.echoes.acknowledge(echo, self._client.sent)
+        await self._moved()
+
+    def _cancel(self) -> None:
+        while self._echoes:
+            self._steps.echoes.cancel(self._echoes.pop())
+
+    async def _move(self, tx_id: int) -> None:
+        self._cancel()
+        await self._make_way(tx_id)
+        try:
+            values = await self._client.perform(procedures.tree(self._source), tx_id)
+        except NotFound:
+            raise FSError(errno.ENOENT) from None
+        old = list(values)
+        perms = await self._client.batch([requests.get_perms(path) for path in old], tx_id)
+        batch: list[requests.Request[object]] = []
+        self._expect(self._source, None)
+        for path, entries in zip(old, perms, strict=True):
+            if isinstance(entries, StoreError):
+                raise entries
+            moved = self._target + path[len(self._source) :]
+            batch.append(requests.write(moved, values[path]))
+            batch.append(requests.set_perms(moved, entries))  # type: ignore[arg-type]
+            self._expect(moved, values[path])
+        batch.append(requests.rm(self._source))
+        for result in await self._client.batch(batch, tx_id):
+            if isinstance(result, StoreError):
+                # In somebody's transaction, a part of the move stands.
+                self._node.view.poisoned = True
+                raise result
+
+    def _expect(self, path: bytes, value: bytes | None) -> None:
+        if not self._node.view.tx_id:
+            exists = value is not None
+            self._echoes.append(self._steps.echoes.expect(path, exists=exists, value=value))
+
+    async def _make_way(self, tx_id: int) -> None:
+        """Remove what stands at the target, if it may be replaced."""
+        try:
+            await self._steps.require_missing(self._new_parent, self._new_name, tx_id)
+        except FSError as error:
+            if error.errno != errno.EEXIST or self._noreplace:
+                raise
+        else:
+            return
+        node, replaced, target = self._node, self._replaced, self._target
+        listing, value = await self._client.batch(
+            [requests.directory(target), requests.read(target)], tx_id
+        )
+        directory = bool(listing) or (replaced is not None and replaced.directory)
+        if directory and not node.directory:
+            raise FSError(errno.EISDIR)
+        if node.directory and not directory:
+            raise FSError(errno.ENOTDIR)
+        if listing or (directory and value):
+            raise FSError(errno.ENOTEMPTY)
+        await self._client.call(requests.rm(target), tx_id)
+
+    async def _moved(self) -> None:
+        steps, node, new_parent = self._steps, self._node, self._new_parent
+        if self._replaced is not None:
+            steps.record_removal(self._replaced)
+        old_parent = node.parent
+        if old_parent is not None:
+            old_parent.changed_at(steps.tree.now_ns())
+            if old_parent.names is not None:
+                old_parent.names.discard(node.name)
+        steps.tree.table.move(node, new_parent, self._new_name)
+        await steps.record_creation(node, wait=old_parent is not new_parent.parent)
+
+
+async def rename(
+    steps: Steps, parent: Node, name: bytes, new_parent: Node, new_name: bytes, flags: int
+) -> None:
+    """Move the child `name` of `parent`.
+
+    Raises:
+        FSError: as rename(2) says.
+        StoreError: the store refused it; nothing has changed.
+    """
+    if flags & ~NOREPLACE:
+        raise FSError(errno.EINVAL)
+    if parent.view is not new_parent.view:
+        raise FSError(errno.EXDEV)
+    check_name(new_name)
+    node = await steps.tree.lookup(parent, name)
+    source, target = node.path, paths.join(new_parent.path, new_name)
+    if source == target:
+        return
+    if paths.is_below(target, source):
+        raise FSError(errno.EINVAL)
+    if paths.is_below(source, target):
+        raise FSError(errno.ENOTEMPTY)
+    if node.pending:
+        await steps.write(node, b"", late=True)
+    replaced = new_parent.children.get(new_name) if new_parent.children else None
+    noreplace = bool(flags & NOREPLACE)
+    await Rename(steps, node, new_parent, new_name, replaced=replaced, noreplace=noreplace).run()

@@ -1,0 +1,195 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""The steps of which changes are made: transactions, echoes, and what is known afterwards.
+
+A change is announced to `Echoes` before it is sent, as its watch event may come before its
+reply. Used from the trio thread alone.
+"""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from xsfs.errors import NotFound, StoreError
+from xsfs.fs.model import names as filenames
+from xsfs.fs.store.reads import FSError, State
+from xsfs.protocol import paths, requests
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+
+    from xsfs.fs.model.difference import Echoes
+    from xsfs.fs.model.nodes import Node
+    from xsfs.fs.store.reads import Tree
+
+
+def check_name(name: bytes) -> None:
+    """Whether a node of this name can be made.
+
+    Raises:
+        FSError: EINVAL, ENAMETOOLONG.
+    """
+    if not filenames.is_node_name(name):
+        raise FSError(errno.ENAMETOOLONG if len(name) > filenames.NAME_MAX else errno.EINVAL)
+
+
+class Steps:
+    """What creation, removal and renaming have in common."""
+
+    def __init__(self, tree: Tree, echoes: Echoes) -> None:
+        self.tree = tree
+        self.client = tree.client
+        self.echoes = echoes
+
+    # -- in the store -------------------------------------------------------------------------
+
+    @contextmanager
+    def expect(
+        self,
+        node: Node,
+        path: bytes,
+        *,
+        exists: bool,
+        value: bytes | None = None,
+        perms: bytes | None = None,
+    ) -> Iterator[None]:
+        """Announce a change that the block sends.
+
+        Args:
+            node: any of the view in which it is made.
+        """
+        if node.view.tx_id:
+            # No event before the commit, and then it is as anybody's.
+            yield
+            return
+        echo = self.echoes.expect(path, exists=exists, value=value, perms=perms)
+        try:
+            yield
+        except BaseException:
+            self.echoes.cancel(echo)
+            raise
+        self.echoes.acknowledge(echo, self.client.sent)
+
+    async def transaction(self, node: Node, body: Callable[[int], Awaitable[None]]) -> None:
+        """In a transaction of its own, or in the one whose view this is."""
+        if node.view.tx_id:
+            await body(node.view.tx_id)
+        else:
+            await self.client.run_in_transaction(body)
+
+    async def require_missing(self, parent: Node, name: bytes, tx_id: int) -> None:
+        """That the parent is there and has no child of that name, also by the commit.
+
+        The listing is for oxenstored, where a failed READ does not conflict with a creation.
+
+        Raises:
+            FSError: ENOENT, EEXIST.
+            StoreError: what the store said.
+        """
+        top = parent.path
+        listing, value = await self.client.batch(
+            [requests.directory(top), requests.read(paths.join(top, name))], tx_id
+        )
+        if not isinstance(value, StoreError):
+            raise FSError(errno.EEXIST)
+        if isinstance(listing, NotFound) and parent.parent is not None:
+            raise FSError(errno.ENOENT)
+        if not isinstance(value, NotFound):
+            raise value
+
+    async def write(
+        self, node: Node, value: bytes, *, exclusive: bool = False, late: bool = False
+    ) -> None:
+        """Store a node's value; creates the node when it is pending.
+
+        Args:
+            exclusive: the node must not exist yet.
+            late: as in `stored`.
+
+        Raises:
+            FSError: ENOENT when the node is gone, EEXIST when it must not be there.
+            StoreError: the store refused it; the old value stays.
+        """
+        path, parent = node.path, node.parent
+        if not node.alive:
+            raise FSError(errno.ENOENT)
+
+        async def create(tx_id: int) -> None:
+            if parent is not None:
+                await self.require_missing(parent, node.name, tx_id)
+            await self.client.call(requests.write(path, value), tx_id)
+
+        with self.expect(node, path, exists=True, value=value):
+            if exclusive:
+                await self._create(node, create)
+            else:
+                await self.client.call(requests.write(path, value), node.view.tx_id)
+        await self.stored(node, value, late=late)
+
+    async def _create(self, node: Node, create: Callable[[int], Awaitable[None]]) -> None:
+        try:
+            await self.transaction(node, create)
+        except FSError as error:
+            if error.errno == errno.EEXIST:
+                # It is there, though not by us: nothing is left to be stored.
+                node.pending = False
+            raise
+
+    # -- in the node table --------------------------------------------------------------------
+
+    async def stored(self, node: Node, value: bytes, *, late: bool = False) -> None:
+        """What we wrote is what is known, and told, from now on.
+
+        Args:
+            late: it was truncated or created before; a time that was set since stays.
+        """
+        created, node.pending = node.pending, False
+        node.hidden_from = 0
+        node.draft_size = None
+        node.written += 1
+        node.value = value
+        if not (late and node.touched):
+            node.changed_at(self.tree.now_ns())
+        if node.announced is not None:
+            node.announced = node.announced._replace(value=value)
+            self._made(node)
+            return
+        self.tree.observe(node, State(value, []), node.view.clock - 1)
+        await self.record_creation(node, wait=True, seen=created)
+
+    def _made(self, node: Node) -> None:
+        """What was asked for before this moment does not know of the node."""
+        node.view.clock += 1
+        node.made = node.view.clock
+
+    async def record_creation(self, node: Node, *, wait: bool, seen: bool = False) -> None:
+        """The node is new where it is, by what we did; a file becomes a directory by it.
+
+        Args:
+            wait: return when that is visible; not for a request on the file's own directory.
+            seen: its directory has shown it before, from when it was created.
+        """
+        self._made(node)
+        parent = node.parent
+        if parent is None:
+            return
+        if not seen:
+            parent.changed_at(self.tree.now_ns())
+        if parent.names is not None:
+            parent.names.add(node.name)
+        if not parent.directory:
+            parent.directory = True
+            await self.tree.became_directory(parent, wait)
+
+    def record_removal(self, node: Node) -> None:
+        """We removed it."""
+        parent = node.parent
+        node.pending = False
+        node.announced = None
+        self.tree.table.drop(node)
+        if parent is not None:
+            parent.changed_at(self.tree.now_ns())
+            if parent.names is not None:
+                parent.names.discard(node.name)

@@ -1,0 +1,184 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""`.events`: the store's watch events for a directory, a line each, as the store sends them.
+
+Each open is a watch of its own, and each lookup an inode of its own. What inotify tells is
+elsewhere (events.py): nothing is merged, compared or left out here. Used from the trio thread
+alone.
+
+A read that waits must end when its reader gets a signal, ^C or `kill -9`. The kernel says so to
+the file system (FUSE_INTERRUPT), but pyfuse3 does not pass that on; and who has a signal stays
+in an uninterruptible wait until a request that the daemon has taken is answered. Considered:
+to answer EINTR now and then needs every program to try again, and most do not; to leave the
+request in the queue leaves all others there too; libfuse's own hook (fuse_req_interrupt_func)
+wants the request's C pointer, which Python does not see; ERESTARTSYS is refused by the kernel
+as an answer; pyfuse3 does not tell who reads, and who opened the file need not be the one who
+reads it (`exec 3< .events; head -1 <&3`). So, once a read has waited for a while, the processes
+that have the file open are looked up in /proc, and from then on their pending signals are
+looked at (callers.py): signals that are blocked or ignored do not count, and one that is
+pending stays so for as long as its thread waits for us. A process that the daemon may not look
+at (another user's below an unprivileged mount with `allow_other`) waits for the next event.
+
+To programs it is a text that grows. `tail -f` asks for the size, and then for just the bytes by
+which the text has grown, so the size is one more than what there is, and a read of what the
+size promises, and no more, does not wait.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import trio
+
+from xsfs.errors import XenStoreError
+from xsfs.fs.store.handles import Handle
+from xsfs.fs.store.reads import FSError
+from xsfs.fs.virtual.callers import have_signal, holders
+from xsfs.fs.virtual.files import VirtualFile
+
+if TYPE_CHECKING:
+    from xsfs.aio.client import Client, Watch
+    from xsfs.fs.model.nodes import Node
+    from xsfs.protocol.connection import Event
+
+NAME = b".events"
+
+# How many events may wait for a reader; when there are more, one line stands for them.
+PENDING_MAX = 16384
+OVERFLOW = b"overflow\n"
+
+# How much of what was read can be read again, in bytes: shells read ahead and seek back.
+_KEPT = 1 << 16
+
+# How long a read waits until somebody looks whether its caller has a signal, and how long at
+# most between two looks, in seconds.
+_LOOK_S = (0.05, 0.4)
+
+
+class EventFile(VirtualFile):
+    """The file, as one lookup in one node's directory found it."""
+
+    shared = False
+
+    def __init__(self, client: Client, node: Node) -> None:
+        super().__init__(NAME)
+        self._client = client
+        self._node = node
+        self._handles: list[EventHandle] = []
+
+    @property
+    def size(self) -> int:
+        """One byte more than what the last to open it can have read."""
+        return 1 + (self._handles[-1].end if self._handles else 0)
+
+    async def open(self, flags: int) -> Handle:
+        """Set a watch.
+
+        Raises:
+            StoreError: the store refused it.
+        """
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            raise FSError(errno.EACCES)
+        handle = EventHandle(self, self._client, nonblocking=bool(flags & os.O_NONBLOCK))
+        await handle.watch(self._node.path)
+        self._handles.append(handle)
+        return handle
+
+    def closed(self, handle: EventHandle) -> None:
+        """Nobody reads there any more."""
+        self._handles.remove(handle)
+
+
+class EventHandle(Handle):
+    """The lines for one reader."""
+
+    def __init__(self, file: EventFile, client: Client, *, nonblocking: bool) -> None:
+        self._file = file
+        self._client = client
+        self._nonblocking = nonblocking
+        # The text from `_start` on; up to `_read` it has been read.
+        self._text = bytearray()
+        self._start = self._read = 0
+        # How many lines have not been read.
+        self._pending = 0
+        self._arrived = trio.Event()
+        self._watch: Watch | None = None
+        self._confirmed = False
+
+    @property
+    def end(self) -> int:
+        """How long the text is, in bytes."""
+        return self._start + len(self._text)
+
+    async def watch(self, path: bytes) -> None:
+        """From here on, events are kept."""
+        self._watch = await self._client.watch(path, self._take)
+
+    def _take(self, event: Event, first: bool) -> None:
+        if first and not self._confirmed:
+            self._confirmed = True
+            return
+        if first or self._pending >= PENDING_MAX:
+            # Set again after the store was away, nobody knows what was missed.
+            del self._text[self._read - self._start :]
+            if self._text and not self._text.endswith(b"\n"):
+                self._text += b"\n"
+            self._text += OVERFLOW
+            self._pending = 1
+        else:
+            self._text += event.path + b"\n"
+            self._pending += 1
+        self._arrived.set()
+        self._arrived = trio.Event()
+        self.changed()
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """What stands there; waits when nothing does, yet.
+
+        Raises:
+            FSError: EINTR, EAGAIN.
+        """
+        delay_s, longest_s = _LOOK_S
+        readers: list[int] | None = None
+        while not (data := self._slice(offset, size)):
+            if offset + size <= self.end + 1:
+                return b""
+            if self._nonblocking:
+                raise FSError(errno.EAGAIN)
+            with trio.move_on_after(delay_s):
+                await self._arrived.wait()
+                continue
+            if readers is None:
+                readers = await trio.to_thread.run_sync(holders, NAME, self.ino)
+            if await trio.to_thread.run_sync(have_signal, readers):
+                raise FSError(errno.EINTR)
+            delay_s = min(delay_s * 2, longest_s)
+        return data
+
+    def _slice(self, offset: int, size: int) -> bytes:
+        start = max(offset, self._start) - self._start
+        data = bytes(self._text[start : start + size])
+        read = self._start + start + len(data)
+        if read > self._read:
+            self._pending -= data.count(b"\n", max(0, self._read - self._start - start))
+            self._read = read
+            if (spare := self._read - self._start - _KEPT) > _KEPT:
+                del self._text[:spare]
+                self._start += spare
+        return data
+
+    def ready(self) -> int:
+        """Readable when there are lines to read."""
+        return select.POLLIN | select.POLLRDNORM if self._pending else 0
+
+    async def release(self) -> None:
+        """Take the watch back."""
+        self._file.closed(self)
+        if self._watch is not None:
+            # The connection may be gone, and the watch with it.
+            with suppress(XenStoreError):
+                await self._client.unwatch(self._watch)

@@ -1,0 +1,142 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Files and directories of xsfs's own making: what stands behind `InodeKind.VIRTUAL`.
+
+A virtual_file is found by the node it belongs to and its name. Knows no FUSE; used from the trio
+thread alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+from functools import partial
+from typing import TYPE_CHECKING
+
+from xsfs.fs.store.handles import TextHandle
+from xsfs.fs.store.reads import FSError
+from xsfs.fs.virtual import metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from xsfs.fs.model.nodes import Node, View
+    from xsfs.fs.store.handles import Handle
+
+
+class VirtualFile:
+    """A file or directory of our own, as one node's entry sees it."""
+
+    # Type and permission bits, before the masks.
+    mode = stat.S_IFREG | 0o444
+    # Whoever looks it up finds the same inode while the kernel holds it.
+    shared = True
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+
+    @property
+    def size(self) -> int:
+        """What st_size says."""
+        return 0
+
+    async def open(self, flags: int) -> Handle:
+        """Open the file."""
+        raise FSError(errno.EACCES)
+
+    def entries(self) -> Mapping[bytes, VirtualFile | Node]:
+        """What a directory lists: virtual files, and nodes shown as directories."""
+        raise FSError(errno.ENOTDIR)
+
+    async def mkdir(self, name: bytes) -> Node:
+        """Make a directory in it."""
+        raise FSError(errno.EPERM)
+
+    async def rmdir(self, name: bytes) -> None:
+        """Remove a directory from it."""
+        raise FSError(errno.EPERM)
+
+
+class TextFile(VirtualFile):
+    """A read-only file whose content is made at open."""
+
+    def __init__(self, name: bytes, text: Callable[[], bytes]) -> None:
+        super().__init__(name)
+        self._text = text
+
+    @property
+    def size(self) -> int:
+        """The length of the content as it would be now."""
+        return len(self._text())
+
+    async def open(self, flags: int) -> Handle:
+        """The content as it is now."""
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            # To root, the mode says nothing.
+            raise FSError(errno.EACCES)
+        return TextHandle(self._text())
+
+
+class VirtualDirectory(VirtualFile):
+    """A directory with fixed entries."""
+
+    mode = stat.S_IFDIR | 0o755
+
+    def __init__(self, name: bytes, entries: Mapping[bytes, VirtualFile]) -> None:
+        super().__init__(name)
+        self._entries = entries
+
+    def entries(self) -> Mapping[bytes, VirtualFile]:
+        """What it lists."""
+        return self._entries
+
+
+class VirtualFiles:
+    """Which virtual files there are: at the root of the mount, and in every directory.
+
+    Args:
+        view: the plain one; other views bring virtual_files of their own.
+        hidden: at the root, and not listed there.
+        everywhere: what makes the virtual_file of a node, by name.
+    """
+
+    def __init__(
+        self,
+        view: View,
+        counts: Callable[[], dict[str, int]],
+        hidden: Iterable[VirtualFile],
+        everywhere: Mapping[bytes, Callable[[Node], VirtualFile]],
+    ) -> None:
+        stats = TextFile(b"stats", lambda: json.dumps(counts(), indent=1).encode() + b"\n")
+        prometheus = TextFile(b"metrics", lambda: metrics.text(counts()))
+        # Listed at the root.
+        self.listed: dict[bytes, VirtualFile] = {
+            name: TextFile(name, partial(_count, counts, name.decode()))
+            for name in (b"@introduceDomain", b"@releaseDomain")
+        }
+        self._everywhere = everywhere
+        view.virtual_files |= self.listed
+        view.virtual_files |= {
+            virtual_file.name: virtual_file
+            for virtual_file in (
+                VirtualDirectory(b".xsfs", {b"stats": stats, b"metrics": prometheus}),
+                *hidden,
+            )
+        }
+
+    def find(self, node: Node, name: bytes) -> VirtualFile | None:
+        """The virtual file of that name in a node's directory."""
+        make = self._everywhere.get(name)
+        if make is None:
+            return node.view.virtual_files.get(name) if node.parent is None else None
+        for inode in node.inodes:
+            virtual_file = inode.virtual_file
+            if virtual_file is not None and virtual_file.name == name and virtual_file.shared:
+                return virtual_file
+        return make(node)
+
+
+def _count(counts: Callable[[], dict[str, int]], key: str) -> bytes:
+    return b"%d\n" % counts().get(key, 0)

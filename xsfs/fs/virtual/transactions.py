@@ -1,0 +1,223 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Transactions as directories: `.transactions/NAME` is the store as that transaction sees it.
+
+What is below such a directory is served as the plain store is, through a view of its own.
+Knows no FUSE; used from the trio thread alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import stat
+from typing import TYPE_CHECKING
+
+import trio
+
+from xsfs.errors import ConnectionError as StoreConnectionError
+from xsfs.errors import StoreError, XenStoreError
+from xsfs.fs.model.nodes import View
+from xsfs.fs.store.handles import Handle
+from xsfs.fs.store.reads import FSError
+from xsfs.fs.virtual.files import VirtualFile
+from xsfs.protocol import requests
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from xsfs.aio.client import Client
+    from xsfs.fs.model.nodes import Node
+    from xsfs.fs.model.table import NodeTable
+
+log = logging.getLogger(__name__)
+
+# How many may be open at once. The daemons let a guest have ten, and root as many as it
+# likes; but each makes every other's commit dearer, and a script that forgets them is mistaken.
+MAX_OPEN = 100
+
+# One that nobody used for so long is aborted, in seconds.
+IDLE_S = 86400.0
+# How often that is looked at.
+_LOOK_S = 3600.0
+
+# What a daemon says when a domain has as many transactions as it may have.
+_QUOTA = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Transaction:
+    """One open transaction, and the view of the store in it."""
+
+    def __init__(self, name: bytes, view: View, now_s: float) -> None:
+        self.name = name
+        self.view = view
+        # When it was last seen to have been used, and how often by then.
+        self.seen_s = now_s
+        self.seen_uses = view.uses
+
+    def idle_s(self, now_s: float) -> float:
+        """For how long nobody has used it, as far as was looked."""
+        if self.view.uses != self.seen_uses:
+            self.seen_s, self.seen_uses = now_s, self.view.uses
+        return now_s - self.seen_s
+
+
+class Transactions(VirtualFile):
+    """The directory `.transactions`.
+
+    Args:
+        settle: called after a commit; what was known of the store before it is not to be
+            believed when it returns.
+    """
+
+    mode = stat.S_IFDIR | 0o755
+
+    def __init__(
+        self, client: Client, table: NodeTable, settle: Callable[[], Awaitable[None]]
+    ) -> None:
+        super().__init__(b".transactions")
+        self._client = client
+        self._table = table
+        self._settle = settle
+        self._open: dict[bytes, Transaction] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def entries(self) -> Mapping[bytes, Node]:
+        """The open ones: each the root of its view."""
+        return {name: transaction.view.root for name, transaction in self._open.items()}
+
+    async def mkdir(self, name: bytes) -> Node:
+        """Start a transaction.
+
+        Raises:
+            FSError: EEXIST; EDQUOT when there are as many as there may be.
+        """
+        if name in self._open:
+            raise FSError(errno.EEXIST)
+        if len(self._open) >= MAX_OPEN:
+            log.warning("%d transactions are open, there may be no more", len(self._open))
+            raise FSError(errno.EDQUOT)
+        try:
+            tx_id = await self._client.transaction()
+        except StoreError as error:
+            raise FSError(errno.EDQUOT) if error.errno in _QUOTA else error from None
+        plain = self._table.view
+        view = View(plain.root.path, tx_id, plain)
+        transaction = Transaction(name, view, trio.current_time())
+        view.virtual_files[b".commit"] = _Commit(self, transaction)
+        self._open[name] = transaction
+        return view.root
+
+    async def rmdir(self, name: bytes) -> None:
+        """Abort a transaction.
+
+        Raises:
+            FSError: ENOENT.
+        """
+        transaction = self._open.get(name)
+        if transaction is None:
+            raise FSError(errno.ENOENT)
+        await self.abort(transaction)
+
+    async def abort(self, transaction: Transaction) -> None:
+        """End it; nothing of it stays."""
+        tx_id = self._close(transaction)
+        try:
+            await self._client.call(requests.transaction_end(False), tx_id)
+        except XenStoreError as error:
+            # It is gone all the same, at the latest with the connection.
+            log.info("abort of transaction %r: %s", transaction.name, error)
+
+    async def commit(self, transaction: Transaction) -> None:
+        """End it; all of it stays, or nothing.
+
+        Raises:
+            Conflict: another client was in the way.
+            FSError: ECANCELED when a change of several nodes failed half-way in it.
+            StoreError, ConnectionError: what became of the commit.
+        """
+        view = transaction.view
+        if view.poisoned:
+            await self.abort(transaction)
+            raise FSError(errno.ECANCELED)
+        directories = [n.path for n in view.root.subtree() if n.alive and n.names == set()]
+        tx_id = self._close(transaction)
+        try:
+            await self._client.call(requests.transaction_end(True), tx_id)
+        except StoreConnectionError:
+            log.warning("it is not known whether transaction %r was committed", transaction.name)
+            raise
+        self._table.adopt(directories)
+        await self._settle()
+
+    def _close(self, transaction: Transaction) -> int:
+        """From here on its directory is gone."""
+        view = transaction.view
+        tx_id = view.tx_id
+        del self._open[transaction.name]
+        view.over = True
+        self._table.drop(view.root)
+        return tx_id
+
+    def lost(self) -> None:
+        """The connection is lost, and all transactions with it."""
+        for transaction in list(self._open.values()):
+            log.warning("transaction %r was lost with the connection", transaction.name)
+            self._close(transaction)
+
+    async def abort_idle(self) -> None:
+        """Abort those that nobody uses, for ever."""
+        while True:
+            await trio.sleep(_LOOK_S)
+            now_s = trio.current_time()
+            for transaction in list(self._open.values()):
+                if transaction.idle_s(now_s) >= IDLE_S:
+                    log.warning("transaction %r was idle for a day: aborted", transaction.name)
+                    await self.abort(transaction)
+
+
+class _Commit(VirtualFile):
+    """The file `.commit` at the top of a transaction's directory."""
+
+    mode = stat.S_IFREG | 0o200
+
+    def __init__(self, transactions: Transactions, transaction: Transaction) -> None:
+        super().__init__(b".commit")
+        self._transactions = transactions
+        self._transaction = transaction
+
+    async def open(self, flags: int) -> Handle:
+        """Open it, to write."""
+        if not flags & (os.O_WRONLY | os.O_RDWR):
+            raise FSError(errno.EACCES)
+        return _CommitHandle(self._transactions, self._transaction)
+
+
+class _CommitHandle(Handle):
+    """Commits when `1` is written, and says by that write how it went."""
+
+    def __init__(self, transactions: Transactions, transaction: Transaction) -> None:
+        self._transactions = transactions
+        self._transaction = transaction
+        self._committed = False
+
+    async def truncate(self, size: int) -> None:
+        """It is empty anyway."""
+
+    async def write(self, offset: int, data: bytes) -> int:
+        """Commit.
+
+        Raises:
+            FSError: EINVAL for anything but `1`.
+            StoreError: EAGAIN when another client was in the way.
+        """
+        text = data.strip()
+        if text == b"1":
+            await self._transactions.commit(self._transaction)
+            self._committed = True
+        elif text or not self._committed:
+            raise FSError(errno.EINVAL)
+        return len(data)

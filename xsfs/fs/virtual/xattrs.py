@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""A node's permissions and path as extended attributes of its files.
+
+Knows no FUSE; used from the trio thread alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from typing import TYPE_CHECKING
+
+from xsfs.fs.model.nodes import InodeKind
+from xsfs.fs.store.reads import FSError
+
+if TYPE_CHECKING:
+    from xsfs.fs.model.nodes import Inode, Node
+    from xsfs.fs.store.changes import Changes
+    from xsfs.fs.store.reads import Tree
+
+log = logging.getLogger(__name__)
+
+_PERMS = b"user.xenstore.perms"
+_PATH = b"user.xenstore.path"
+
+
+class Xattrs:
+    """Reads and sets them."""
+
+    def __init__(self, tree: Tree, changes: Changes) -> None:
+        self._client = tree.client
+        self._changes = changes
+
+    def names(self, inode: Inode) -> list[bytes]:
+        """Those that an inode has."""
+        return [] if _node(inode) is None else [_PERMS, _PATH]
+
+    async def get(self, inode: Inode, name: bytes) -> bytes:
+        """The value of one: permissions as `n0,r5`.
+
+        Raises:
+            FSError: ENODATA when there is none of that name.
+            StoreError: what the store said.
+        """
+        node = _node(inode)
+        if node is not None and name == _PATH:
+            return node.path
+        if node is not None and name == _PERMS and not node.pending:
+            return b",".join(await self._client.get_perms(node.path, node.view.tx_id))
+        raise FSError(errno.ENODATA)
+
+    async def set(self, inode: Inode, name: bytes, value: bytes) -> None:
+        """Replace the permissions.
+
+        Raises:
+            FSError: EOPNOTSUPP for any other name.
+            InvalidPermission: an entry is malformed.
+            StoreError: the store refused it.
+        """
+        node = _node(inode)
+        if node is None or name not in (_PERMS, _PATH):
+            raise FSError(errno.EOPNOTSUPP)
+        if name == _PERMS:
+            await self._changes.set_perms(node, value)
+        elif value != node.path:
+            # `cp -a` brings along where the original stood; that is not ours to set.
+            log.debug("%r keeps its own path", node)
+
+    def remove(self, name: bytes) -> None:
+        """None of them can be removed.
+
+        Raises:
+            FSError: EPERM, or ENODATA when there is none of that name.
+        """
+        raise FSError(errno.EPERM if name in (_PERMS, _PATH) else errno.ENODATA)
+
+
+def _node(inode: Inode) -> Node | None:
+    """The node whose attributes an inode shows."""
+    return (
+        inode.node if inode.kind in (InodeKind.FILE, InodeKind.DIRECTORY, InodeKind.VALUE) else None
+    )

@@ -1,0 +1,154 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""The xsfs command: understands its arguments, starts the daemon, says in one line what failed.
+
+The command line is what mount(8) makes of `mount -t fuse xsfs M` and of an fstab line.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from xsfs.mount import daemon
+from xsfs.mount import table as mounts
+from xsfs.mount.options import DESCRIPTIONS, OptionError, Options, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+USAGE = "usage: xsfs [SOURCE] MOUNTPOINT [-o opt[,opt...]] [-f] [-d] [-V] [-h]"
+
+SWITCHES = (
+    ("-o OPTIONS", "mount options, separated by commas"),
+    ("-f", "stay in the foreground, log to standard error"),
+    ("-d", "as -f, and log each request with its answer and time"),
+    ("-V, --version", "print the versions of xsfs and of what it stands on"),
+    ("-h, --help", "print this help"),
+)
+
+
+def usage() -> str:
+    """What -h prints."""
+    return f"""{USAGE}
+
+Mount XenStore as a file system.
+
+SOURCE is a socket (/run/xenstored/socket), a device (/dev/xen/xenbus), or `embedded`,
+a store of xsfs's own; without it, or with `none`, the host's store is looked for.
+
+{_table(SWITCHES)}
+
+Mount options, beside those that mount(8) knows for every file system:
+
+{_table(DESCRIPTIONS)}
+
+Unmount with `umount MOUNTPOINT`, as a user with `fusermount3 -u MOUNTPOINT`.
+The manual is xsfs(8)."""
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    return "\n".join(f"  {name:<20} {meaning}" for name, meaning in rows)
+
+
+class UsageError(Exception):
+    """The command line makes no sense; exit status 2."""
+
+
+class Arguments(NamedTuple):
+    """The command line, understood."""
+
+    source: str | None
+    mountpoint: str
+    options: Options
+    foreground: bool
+
+
+def parse_arguments(words: Sequence[str]) -> Arguments:
+    """Options and at most two names, in any order, as mount(8) and people give them.
+
+    Raises:
+        UsageError: it makes no sense.
+        OptionError: a mount option makes none.
+        SystemExit: for -h and -V, which have printed what they print.
+    """
+    names: list[str] = []
+    options: list[str] = []
+    foreground = False
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word in ("-h", "--help"):
+            print(usage())
+            raise SystemExit(0)
+        if word in ("-V", "--version"):
+            print_version()
+            raise SystemExit(0)
+        if word == "--":
+            names += rest
+            break
+        if word in ("-f", "-d"):
+            foreground = True
+            options += ["debug"] * (word == "-d")
+        elif word.startswith("-o"):
+            value = word[2:] or (rest.pop(0) if rest else "")
+            if not value:
+                raise UsageError("-o needs options")
+            options.append(value)
+        elif word.startswith("-") and word != "-":
+            raise UsageError(f"unknown option {word}")
+        else:
+            names.append(word)
+    if not 1 <= len(names) <= 2:
+        raise UsageError("a mountpoint is needed" if not names else f"one too many: {names[2]}")
+    return Arguments(
+        names[0] if len(names) == 2 else None, names[-1], parse(",".join(options)), foreground
+    )
+
+
+def print_version() -> None:
+    """The versions of this program and of what it stands on; libfuse prints the protocol's."""
+    import ctypes
+    import platform
+    from importlib.metadata import version
+
+    import pyfuse3  # noqa: F401 - loads the libfuse that it was built for
+
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
+        path = next(line.split()[-1] for line in maps if "/libfuse3.so" in line)
+    libfuse = ctypes.CDLL(path)
+    libfuse.fuse_pkgversion.restype = ctypes.c_char_p
+    print(
+        f"xsfs {version('xsfs')} (pyfuse3 {version('pyfuse3')}, trio {version('trio')}, "
+        f"Python {platform.python_version()}, libfuse {libfuse.fuse_pkgversion().decode()})",
+        flush=True,
+    )
+    libfuse.fuse_lowlevel_version()
+
+
+def main() -> int:
+    """The entry point; the exit status: 0, 1 (it failed), 2 (a wrong command line)."""
+    try:
+        source, mountpoint, options, foreground = parse_arguments(sys.argv[1:])
+    except (UsageError, OptionError) as error:
+        print(f"xsfs: {error}", file=sys.stderr)
+        if isinstance(error, UsageError):
+            print(USAGE, file=sys.stderr)
+        return 2
+    try:
+        mounts.check_fuse(options.fuse)
+        mountpoint = mounts.prepare(mountpoint, nonempty=options.nonempty)
+        if options.fsname is None:
+            # Asked here: the daemon is nobody's child.
+            options = replace(options, fsname=mounts.named_source(source, mountpoint))
+        start = daemon.foreground if foreground else daemon.background
+        start(source, mountpoint, options)
+    except daemon.EXPECTED as error:
+        print(f"xsfs: {daemon.explain(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,196 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""The process that serves a mount: in the foreground, or behind the caller's back.
+
+Here is how it says that it is ready, where its log goes, and how it ends; what it serves is
+session.py's. In the background the caller waits until the mount answers. It forks while of one
+thread still, and loads what takes time in the child alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import select
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from xsfs.errors import XenStoreError
+from xsfs.mount.table import MountError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from xsfs.mount.options import Options
+
+log = logging.getLogger(__name__)
+
+# Errors whose text says all that there is to say.
+EXPECTED = (MountError, OSError, XenStoreError)
+
+# How long the caller waits for the mount to answer, on top of `timeout=`, in seconds.
+_START_S = 20
+
+
+def foreground(source: str | None, mountpoint: str, options: Options) -> None:
+    """Mount and serve, log to standard error; systemd is told when the mount is ready.
+
+    Raises:
+        MountError, OSError: it could not be mounted.
+    """
+    handler = logging.StreamHandler()
+    to_journal = _is_journal(sys.stderr.fileno())
+    handler.setFormatter(JournalFormatter() if to_journal else logging.Formatter(_FORM))
+    _log_to(handler, options)
+    _serve(source, mountpoint, options, _notify_systemd)
+
+
+def background(source: str | None, mountpoint: str, options: Options) -> None:
+    """Start a daemon that mounts and serves; return when the mount answers.
+
+    Raises:
+        MountError: what the daemon could not do.
+    """
+    result, tell = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(result)
+        _be_daemon(source, mountpoint, options, tell)
+    os.close(tell)
+    said = _hear(result, _START_S + options.timeout_s)
+    if said is None:
+        os.kill(pid, signal.SIGTERM)
+        raise MountError(f"{mountpoint}: not ready in time; see the system's log")
+    if said != b"\n":
+        os.waitpid(pid, 0)
+        raise MountError(os.fsdecode(said) or "the daemon ended without a word")
+    try:
+        os.statvfs(mountpoint)
+    except OSError as error:
+        raise MountError(
+            f"{mountpoint}: mounted, but {explain(error)}; see the system's log"
+        ) from error
+
+
+def _hear(result: int, timeout_s: float) -> bytes | None:
+    """All that the daemon says before it falls silent; None when that takes too long."""
+    said = b""
+    while select.select([result], [], [], timeout_s)[0]:
+        piece = os.read(result, 4096)
+        if not piece:
+            return said
+        said += piece
+    return None
+
+
+def _be_daemon(source: str | None, mountpoint: str, options: Options, tell: int) -> NoReturn:
+    status = 1
+    try:
+        if os.path.exists("/dev/log"):
+            handler: logging.Handler = logging.handlers.SysLogHandler(
+                "/dev/log", logging.handlers.SysLogHandler.LOG_DAEMON
+            )
+        else:
+            handler = logging.NullHandler()
+        handler.setFormatter(logging.Formatter("xsfs[%(process)d]: %(message)s"))
+        _log_to(handler, options)
+
+        def ready() -> None:
+            # Not earlier: of mount(8)'s process group systemd expects that it touches an
+            # automount point, others it would have wait for the mount (autofs, `pgrp=`).
+            os.setsid()
+            os.chdir("/")
+            null = os.open(os.devnull, os.O_RDWR)
+            for fd in (0, 1, 2):
+                os.dup2(null, fd)
+            os.close(null)
+            os.write(tell, b"\n")
+            os.close(tell)
+
+        _serve(source, mountpoint, options, ready)
+        status = 0
+    except BaseException as error:
+        if isinstance(error, EXPECTED):
+            log.error("%s", explain(error))
+        else:
+            log.exception("the daemon ended")
+        _tell_parent(tell, error)
+    finally:
+        os._exit(status)
+
+
+def _tell_parent(tell: int, error: BaseException) -> None:
+    try:
+        os.write(tell, os.fsencode(explain(error)))
+    except OSError:
+        # The mount was ready long ago, and nobody reads this.
+        return
+
+
+def _serve(
+    source: str | None, mountpoint: str, options: Options, ready: Callable[[], None]
+) -> None:
+    import trio
+
+    from xsfs.mount.session import Session
+
+    session = Session.of(source, mountpoint, options)
+    try:
+        trio.run(session.serve, ready)
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error to report: others came of it."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def explain(error: BaseException) -> str:
+    """An error as one line for the user."""
+    if isinstance(error, OSError) and error.strerror:
+        name = f"{error.filename}: " if error.filename else ""
+        return f"{name}{error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _notify_systemd() -> None:
+    """Tell systemd READY=1, when it started us as Type=notify (sd_notify(3))."""
+    address = os.environ.pop("NOTIFY_SOCKET", "")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unix:
+            unix.sendto(b"READY=1", address.replace("@", "\0", 1))
+
+
+# -- the log ----------------------------------------------------------------------------------
+
+_FORM = "xsfs: %(levelname)s: %(message)s"
+
+
+class JournalFormatter(logging.Formatter):
+    """Lines whose level the journal understands (sd-daemon(3))."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Each line of the record after its level."""
+        level = next((number for least, number in _SYSLOG if record.levelno >= least), 7)
+        return "\n".join(f"<{level}>{line}" for line in super().format(record).splitlines())
+
+
+# Python's levels and syslog(3)'s; what is below is for debugging, 7.
+_SYSLOG = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+
+
+def _is_journal(fd: int) -> bool:
+    """Whether what is written there goes to systemd's journal (systemd.exec(5))."""
+    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
+    found = os.fstat(fd)
+    return (device, inode) == (str(found.st_dev), str(found.st_ino))
+
+
+def _log_to(handler: logging.Handler, options: Options) -> None:
+    logging.basicConfig(handlers=[handler], level=logging.INFO)
+    logging.getLogger("xsfs").setLevel(logging.DEBUG if options.debug else logging.INFO)

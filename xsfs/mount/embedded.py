@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""The embedded store as a mount's source: what is in it, and where it listens.
+
+Apart from session.py so that a mount of a real store need not load the server.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import trio
+
+from xsfs import jsontree
+from xsfs.mount.table import MountError
+from xsfs.server import Store, sample, serve
+
+if TYPE_CHECKING:
+    from xsfs.mount.options import Options
+
+
+class Embedded:
+    """A store in this process, for as long as the mount lasts.
+
+    Raises:
+        MountError: `load=` cannot be read.
+    """
+
+    def __init__(self, options: Options) -> None:
+        self._store = _filled(options.load)
+        self._cleanup = ExitStack()
+        if options.socket is None:
+            folder = self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="xsfs-"))
+            self.path = os.path.join(folder, "socket")
+        else:
+            self.path = os.path.abspath(options.socket)
+
+    async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; `nursery.start` returns when it listens.
+
+        Raises:
+            OSError: the socket cannot be made, or somebody listens there.
+        """
+        with self._cleanup:
+            await serve(self.path, self._store, task_status=task_status)
+
+
+def _filled(load: str | None) -> Store:
+    store = Store()
+    if load is None:
+        store.load(sample.tree(), sample.permissions())
+        return store
+    try:
+        with open(load, "rb") as file:
+            store.load(jsontree.loads(file.read()))
+    except OSError as error:
+        raise MountError(f"load={load}: {error.strerror}") from None
+    except ValueError as error:
+        raise MountError(f"load={load}: {error}") from None
+    return store

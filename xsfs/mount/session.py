@@ -1,0 +1,288 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Life of a mount: connect, mount, tell that it is ready, serve, unmount.
+
+An exit stack, each undo pushed where the thing is done. `serve` is the one trio task that the
+daemon runs.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+from contextlib import AsyncExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pyfuse3
+import trio
+
+from xsfs.aio.client import Client
+from xsfs.client import endpoint as connection
+from xsfs.errors import XenStoreError
+from xsfs.fs.fuse.helper_requests import HelperRequests
+from xsfs.fs.fuse.operations import Operations
+from xsfs.fs.inotify.queue import NotificationQueue
+from xsfs.fs.inotify.watcher import Watcher
+from xsfs.fs.model.table import NodeTable
+from xsfs.fs.store.changes import Changes
+from xsfs.fs.store.entries import Entries
+from xsfs.fs.store.reads import Tree
+from xsfs.fs.virtual import event_file
+from xsfs.fs.virtual.files import VirtualFiles
+from xsfs.fs.virtual.json_file import NAME as JSON
+from xsfs.fs.virtual.json_file import Subtrees
+from xsfs.fs.virtual.transactions import Transactions
+from xsfs.mount import table as mounts
+from xsfs.mount.table import MountError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from types import TracebackType
+
+    from xsfs.mount.embedded import Embedded
+    from xsfs.mount.options import Options
+
+log = logging.getLogger(__name__)
+
+# The source that means a store of our own.
+EMBEDDED = "embedded"
+
+# What to do when the store cannot be reached.
+_HINTS = {
+    errno.ENOENT: "; is xenstored running?",
+    errno.ECONNREFUSED: "; is xenstored running?",
+    errno.EACCES: "; are you root?",
+    errno.EPERM: "; are you root?",
+}
+
+# How long the mount's readiness waits for that of its events, in seconds.
+_ATTACHING_S = 2.0
+
+# More requests than this at once wait in the kernel. A blocked reader holds one each.
+_MAX_TASKS = 10_000
+
+# How long requests may take that are under way at the end, in seconds.
+_FINISHING_S = 1.0
+
+# How long to wait before a task that failed is run again, in seconds.
+_AGAIN_S = 0.5
+
+
+class Session:
+    """One mount of one store.
+
+    Args:
+        path: the store's socket or device.
+        source: what the mount table shall name as its source.
+        mountpoint: an absolute path.
+        store: the embedded store, which listens at `path`.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        source: str,
+        mountpoint: str,
+        options: Options,
+        store: Embedded | None = None,
+    ) -> None:
+        self._path = path
+        self._store = store
+        self._mountpoint = mountpoint
+        self._ready = False
+        self._options = options
+        self._source = source
+        self._client = Client(path, timeout_s=options.timeout_s)
+        self._table = NodeTable(options.root)
+        self._tree = Tree(self._client, self._table, options, want_perms=options.events == "full")
+        self._queue = NotificationQueue(self._table, options)
+        self._watcher = Watcher(self._tree, self._queue)
+        self._tree.became_directory = self._queue.became_directory
+        self._tree.unsettled = self._queue.is_unsettled
+        self._client.on_reconnect = self._watcher.reconnected
+        self._transactions = Transactions(self._client, self._table, self._watcher.settle)
+        self._client.on_loss = self._transactions.lost
+        subtrees = Subtrees(self._client, self._watcher)
+        virtual_files = VirtualFiles(
+            self._table.view,
+            self._counts,
+            hidden=[self._transactions],
+            everywhere={
+                JSON: subtrees.virtual_file,
+                event_file.NAME: partial(event_file.EventFile, self._client),
+            },
+        )
+        entries = Entries(self._tree, virtual_files)
+        self._operations = Operations(
+            self._tree,
+            Changes(self._tree, self._watcher.echoes),
+            entries,
+            HelperRequests(self._table, entries, self._queue),
+        )
+
+    @classmethod
+    def of(cls, source: str | None, mountpoint: str, options: Options) -> Session:
+        """The session for a command line's source.
+
+        Raises:
+            MountError: no store is found, or the options do not go with the source.
+        """
+        name = options.fsname or source or "xsfs"
+        if source == EMBEDDED:
+            # Loaded only where it is needed: that takes time.
+            from xsfs.mount.embedded import Embedded
+
+            store = Embedded(options)
+            return cls(store.path, name, mountpoint, options, store)
+        if options.socket or options.load:
+            raise MountError("socket= and load= go with the source `embedded`")
+        try:
+            path = connection.find(source).path
+        except connection.NoStore as error:
+            raise MountError(
+                f"{error.strerror}; to try without Xen: xsfs embedded MOUNTPOINT"
+            ) from None
+        return cls(os.path.abspath(path), name, mountpoint, options)
+
+    def _counts(self) -> dict[str, int]:
+        return {
+            "inodes": len(self._table),
+            "connections": self._client.epoch,
+            "transactions": len(self._transactions),
+            "unsteady_snapshots": 0,
+            **self._watcher.counts,
+            **self._queue.counts,
+        }
+
+    async def serve(self, ready: Callable[[], None]) -> None:
+        """Mount, call `ready`, and serve until unmounted or told to end by a signal.
+
+        Raises:
+            MountError: the store cannot be reached, or the mount was refused.
+        """
+        async with AsyncExitStack() as stack:
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            stack.callback(nursery.cancel_scope.cancel)
+            if self._store is not None:
+                try:
+                    await nursery.start(self._store.serve)
+                except OSError as error:
+                    raise MountError(f"{self._path}: {error.strerror or error}") from None
+            try:
+                await nursery.start(self._client.run)
+            except OSError as error:
+                said = error.strerror or error
+                hint = _HINTS.get(error.errno or 0, "")
+                raise MountError(f"cannot connect to {self._path}: {said}{hint}") from None
+            try:
+                await self._watcher.watch()
+                await self._tree.refresh_node(self._table.root.node)
+                await self._tree.prefetch(self._table.root.node)
+            except XenStoreError as error:
+                raise MountError(f"cannot read the store: {error}") from None
+            signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
+            device = self._mount()
+            stack.push(partial(self._close, device))
+            self._queue.stale.active = True
+            stack.callback(setattr, self._queue.stale, "active", False)
+            nursery.start_soon(self._keep, self._queue.stale.run)
+            is_mounted = partial(mounts.is_mounted, device)
+            nursery.start_soon(self._keep, self._queue.run, device, is_mounted)
+            nursery.start_soon(self._keep, self._watcher.run)
+            nursery.start_soon(self._keep, self._watcher.renew_after_bursts)
+            nursery.start_soon(self._transactions.abort_idle)
+            nursery.start_soon(self._announce, ready)
+            with trio.CancelScope() as serving:
+                nursery.start_soon(self._end_on_signal, signals, serving)
+                await pyfuse3.main(max_tasks=_MAX_TASKS)
+
+    async def _keep(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Run a task; one that fails is logged and run again, the mount lives on."""
+        while True:
+            try:
+                await task(*args)
+            except Exception:
+                log.exception("%s failed", task.__qualname__)
+                # What it was about to tell is lost: look at everything again.
+                self._watcher.reconnected()
+                await trio.sleep(_AGAIN_S)
+            else:
+                return
+
+    async def _announce(self, ready: Callable[[], None]) -> None:
+        """Say that the mount is ready, when its events are."""
+        if self._options.events != "off":
+            with trio.move_on_after(_ATTACHING_S):
+                await self._queue.attached.wait()
+        ready()
+        self._ready = True
+
+    def _close(
+        self,
+        device: int,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Unmount; but after a crash stay mounted, answering to nobody.
+
+        Whoever mirrors the tree, as rsync --delete does, would take an empty mountpoint for
+        an empty store.
+        """
+        unmount = error is None or not self._ready
+        pyfuse3.close(unmount=unmount)
+        if unmount:
+            # Where it was moved or bound to, libfuse does not know.
+            mounts.detach_all(device)
+
+    def _mount(self) -> int:
+        """Mount; the device number of what was mounted."""
+        fuse = {"default_permissions", *map(_escape, self._options.fuse)}
+        fuse |= {f"fsname={_escape(self._source)}", f"subtype={_escape(self._options.subtype)}"}
+        with _stderr_caught() as said:
+            try:
+                pyfuse3.init(self._operations, self._mountpoint, fuse)
+            except RuntimeError as error:
+                raise MountError(f"cannot mount at {self._mountpoint}: {said() or error}") from None
+        mount = mounts.at(self._mountpoint)
+        if mount is None or not mount.fstype.startswith("fuse"):
+            pyfuse3.close(unmount=True)
+            raise MountError(f"{self._mountpoint} is not in the mount table after mounting")
+        if self._options.read_only and not mounts.make_read_only(self._mountpoint):
+            log.info("not privileged: read-only is enforced by the daemon alone")
+        return mount.device
+
+    async def _end_on_signal(self, signals: AsyncIterator[int], serving: trio.CancelScope) -> None:
+        number = await anext(signals)
+        log.info("ending on %s", signal.Signals(number).name)
+        await self._queue.stale.close()
+        pyfuse3.terminate()
+        # Requests under way may wait for the store for long.
+        serving.deadline = trio.current_time() + _FINISHING_S
+
+
+def _escape(value: str) -> str:
+    """As libfuse wants it in an option string."""
+    return value.replace("\\", "\\\\").replace(",", "\\,")
+
+
+@contextmanager
+def _stderr_caught() -> Iterator[Callable[[], str]]:
+    """What libfuse and fusermount3 write to descriptor 2 meanwhile, as one line."""
+    with open(os.memfd_create("stderr"), "w+b") as caught:
+        kept = os.dup(2)
+        os.dup2(caught.fileno(), 2)
+
+        def said() -> str:
+            caught.seek(0)
+            lines = caught.read().decode(errors="replace").split("\n")
+            return "; ".join(line.strip() for line in lines if line.strip())
+
+        try:
+            yield said
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
