@@ -12,6 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -133,10 +134,20 @@ def test_what_a_client_leaves_goes_with_it(path: Running) -> None:
         assert other.ask(Op.WRITE, b"/a\0") == OK
 
 
-def test_who_does_not_read_replies_is_read_no_further_and_loses_nothing(path: Running) -> None:
+def write_long(path: Running) -> None:
+    """A node that anyone may read, of nearly a packet."""
+    with client(path) as wire:
+        wire.ask(Op.WRITE, b"/long\0" + bytes(4000))
+        wire.ask(Op.SET_PERMS, b"/long\0r0\0")
+
+
+@pytest.mark.parametrize("domid", [0, 5])
+def test_who_does_not_read_replies_is_read_no_further_and_loses_nothing(
+    path: Running, domid: int
+) -> None:
     request = pack(Op.READ, b"/long\0")
-    with connect(path) as stream, client(path) as other:
-        other.ask(Op.WRITE, b"/long\0" + bytes(4000))
+    write_long(path)
+    with connect(path.domains.get(domid, path)) as stream, client(path) as other:
         # More than the store and the sockets' buffers hold back.
         sent = send_until_stuck(stream, request * 20000)
         assert 0 < sent < 20000 * len(request)
@@ -144,6 +155,50 @@ def test_who_does_not_read_replies_is_read_no_further_and_loses_nothing(path: Ru
         deaf = Wire(stream)
         for _ in range(sent // len(request)):
             assert len(deaf.receive().payload) == 4000
+
+
+def test_a_guest_that_sends_all_at_once_and_reads_later_gets_all(path: Running) -> None:
+    write_long(path)
+    with connect(path.domains[5]) as stream:
+        # More than may wait in events, and more than one receive's worth of requests.
+        requests = b"".join(pack(Op.READ, b"/long\0", number) for number in range(4000))
+        stream.sendall(requests)
+        stream.shutdown(socket.SHUT_WR)
+        wire = Wire(stream)
+        for number in range(4000):
+            packet = wire.receive()
+            assert (packet.req_id, len(packet.payload)) == (number, 4000)
+        with pytest.raises(EOFError):
+            wire.receive()
+
+
+def test_what_comes_before_a_broken_packet_is_answered(path: Running) -> None:
+    write_long(path)
+    with connect(path) as stream:
+        stream.sendall(pack(Op.READ, b"/long\0") * 700 + HEADER.pack(Op.READ, 1, 0, 4097))
+        wire = Wire(stream)
+        for _ in range(700):
+            assert len(wire.receive().payload) == 4000
+        with pytest.raises((EOFError, ConnectionResetError)):
+            wire.receive()
+
+
+def test_a_client_that_goes_with_replies_unread_is_let_go(path: Running) -> None:
+    write_long(path)
+    with client(path) as other:
+        with connect(path.domains[5]) as stream:
+            stream.sendall(pack(Op.WATCH, b"/long\0t\0"))
+            send_until_stuck(stream, pack(Op.READ, b"/long\0") * 20000)
+            assert watches_of_domain_5(other) == 1
+        deadline_s = time.monotonic() + 5
+        while watches_of_domain_5(other):
+            assert time.monotonic() < deadline_s
+
+
+def watches_of_domain_5(wire: Wire) -> int:
+    """How many watches the domain has, as the store counts them."""
+    said = wire.ask(Op.CONTROL, b"quota\0005\0")
+    return int(said.partition(b"watches")[2].split()[1])
 
 
 def test_who_does_not_read_events_is_given_up(path: Running) -> None:

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from xsfs.server.transactions import Transaction
     from xsfs.server.watches import Watch
 
-# What may wait for a client that does not read, before the connection is given up. xenstored
-# lets domains have 2 MiB (the default of its quota `memory`), and sockets everything.
-QUEUE_MAX_DOMAIN = 2 << 20
-QUEUE_MAX_DOM0 = 64 << 20
+# Bytes of events that may wait for a client that does not read, before the connection is given
+# up. xenstored lets domains have 2 MiB (the default of its quota `memory`), and sockets
+# everything. Replies do not count: whoever serves the client stops reading its requests.
+EVENTS_MAX_DOMAIN = 2 << 20
+EVENTS_MAX_DOM0 = 64 << 20
 
 # The wire's transaction id is a u32, and 0 is none (xs_wire.h).
 _ID_MAX = 0xFFFFFFFF
@@ -51,7 +52,8 @@ class Connection:
         self._queue: list[bytes] = []
         # Bytes that wait to be taken.
         self.queued = 0
-        self._queue_max = QUEUE_MAX_DOM0 if self.privileged else QUEUE_MAX_DOMAIN
+        self._events_queued = 0
+        self._events_max = EVENTS_MAX_DOM0 if self.privileged else EVENTS_MAX_DOMAIN
         # The events queued since the last reply. Merging goes no further back: an event that
         # stands before the reply to a READ must not swallow one for a later change.
         self._events: set[bytes] = set()
@@ -82,14 +84,18 @@ class Connection:
                 return
             self._events.add(payload)
         self._push(HEADER.pack(Op.WATCH_EVENT, 0, 0, len(payload)) + payload)
-        self._wake()
+        self._events_queued += HEADER.size + len(payload)
+        if self._events_queued > self._events_max:
+            self.close()
+        else:
+            self._wake()
 
     def take(self) -> bytes:
         """All that is queued; it counts as sent."""
         data = b"".join(self._queue)
         self._queue.clear()
         self._events.clear()
-        self.queued = 0
+        self.queued = self._events_queued = 0
         return data
 
     def close(self) -> None:
@@ -102,5 +108,3 @@ class Connection:
     def _push(self, packet: bytes) -> None:
         self._queue.append(packet)
         self.queued += len(packet)
-        if self.queued > self._queue_max:
-            self.close()
