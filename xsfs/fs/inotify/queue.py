@@ -63,7 +63,9 @@ class NotificationQueue:
         self._wanted = {"full": frozenset(Kind), "modify": {Kind.MODIFIED}, "off": frozenset()}[
             options.events
         ]
-        self._helper_pid = 0
+        # Not 0 for none: that is whom the kernel shows of another pid namespace
+        # (fuse_get_req in fs/fuse/dev.c: pid_nr_ns).
+        self._helper_pid: int | None = None
         self._orders: socket.socket | None = None
         self._waiting: deque[Injection] = deque()
         self._sent: deque[Injection] = deque()
@@ -228,7 +230,7 @@ class NotificationQueue:
                     await self._serve(ours)
                 finally:
                     self._orders = None
-                    self._helper_pid = 0
+                    self._helper_pid = None
             # It hangs up by ending.
             await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
             if not is_mounted():

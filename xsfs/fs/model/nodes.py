@@ -211,8 +211,9 @@ class Node:
         # The size in bytes that its text has for whoever truncated it, while not stored.
         self.draft_size: int | None = None
         # The thread that made the directory or unlinked its `.value`, and so expects to create
-        # that exclusively (as cp and tar do); until something is written.
-        self.hidden_from = 0
+        # that exclusively (as cp and tar do); until something is written. 0 is any thread of
+        # another pid namespace.
+        self.hidden_from: int | None = None
         self.value: bytes | None = None
         self.perms: bytes | None = None
         # Kept where listings may come from memory (cache=watch), with the clock as of asking.

@@ -38,7 +38,7 @@ class Entries:
             not filenames.is_node_name(name) or self._virtual_files.find(parent, name) is not None
         )
 
-    async def find(self, parent: Inode, name: bytes, asker: int = 0) -> Inode:
+    async def find(self, parent: Inode, name: bytes, asker: int | None = None) -> Inode:
         """The inode of an entry, listed or hidden.
 
         Args:
@@ -60,7 +60,7 @@ class Entries:
             return own
         if name == filenames.VALUE:
             await self._tree.attributes(parent)
-            if asker and asker == node.hidden_from and not node.value:
+            if asker is not None and asker == node.hidden_from and not node.value:
                 raise FSError(errno.ENOENT)
             return self._table.inode(node, InodeKind.VALUE)
         stem, suffix = filenames.split_suffix(name)

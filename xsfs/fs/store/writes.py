@@ -146,7 +146,7 @@ class Steps:
             late: it was truncated or created before; a time that was set since stays.
         """
         created, node.pending = node.pending, False
-        node.hidden_from = 0
+        node.hidden_from = None
         node.draft_size = None
         node.written += 1
         node.value = value
