@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from xsfs.errors import UnexpectedPacket
 from xsfs.protocol import requests
-from xsfs.protocol.connection import Conversation, Event, Reply
+from xsfs.protocol.conversation import Conversation, Event, Reply
 from xsfs.protocol.packet import HEADER, PAYLOAD_MAX, Op
 from xsfs.server.store import Store
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
         UnexpectedPacket,
         XenStoreError,
     )
-    from xsfs.protocol.connection import Event
+    from xsfs.protocol.conversation import Event
 
 __all__ = [
     "AccessDenied",
@@ -71,7 +71,7 @@ __all__ = [
 _HOMES = {
     "Client": "xsfs.client.client",
     "Error": "xsfs.client.compat",
-    "Event": "xsfs.protocol.connection",
+    "Event": "xsfs.protocol.conversation",
     "Monitor": "xsfs.client.monitors",
     "Router": "xsfs.client.router",
     "UnixSocketConnection": "xsfs.client.endpoint",

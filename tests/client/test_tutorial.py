@@ -12,6 +12,7 @@ import pytest
 
 import xsfs
 from xsfs import Client
+from xsfs.client import endpoint
 
 if TYPE_CHECKING:
     from tests.xen.daemons import Daemon
@@ -33,7 +34,7 @@ def no_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which no store is found."""
     monkeypatch.delenv("XENSTORED_PATH", raising=False)
     monkeypatch.delenv("XENSTORED_RUNDIR", raising=False)
-    monkeypatch.setattr(xsfs.connection, "_first", lambda paths: None)
+    monkeypatch.setattr(endpoint, "_first", lambda paths: None)
 
 
 @pytest.mark.usefixtures("no_store")

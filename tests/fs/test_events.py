@@ -20,7 +20,7 @@ from xsfs.fs.model.table import NodeTable
 from xsfs.fs.store.reads import State, Tree
 from xsfs.mount.options import Options
 from xsfs.protocol import paths
-from xsfs.protocol.connection import Event
+from xsfs.protocol.conversation import Event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

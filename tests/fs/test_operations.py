@@ -14,7 +14,7 @@ import trio
 
 from tests.fs.kernel import CONTEXT, Kernel, kernel
 from xsfs.mount.options import Options
-from xsfs.protocol.connection import Event
+from xsfs.protocol.conversation import Event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from types import TracebackType
 
-    from xsfs.protocol.connection import Event
+    from xsfs.protocol.conversation import Event
 
 T = TypeVar("T")
 

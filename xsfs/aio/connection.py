@@ -22,7 +22,7 @@ from xsfs.aio.link import Batch, Link
 from xsfs.client.endpoint import XenBusConnection, find
 from xsfs.errors import StoreError, Timeout
 from xsfs.protocol import requests
-from xsfs.protocol.connection import Event, Reply
+from xsfs.protocol.conversation import Event, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,7 +68,7 @@ class ReconnectingConnection:
 
     Args:
         path: a unix socket, or a character device that speaks the wire protocol; looked for
-            (see `xsfs.connection.find`) when absent.
+            (see `xsfs.client.endpoint.find`) when absent.
         timeout_s: how long any call waits, in seconds; also for a lost store to come back.
 
     Raises:
@@ -76,8 +76,8 @@ class ReconnectingConnection:
     """
 
     def __init__(self, path: str | None = None, *, timeout_s: float = 10.0) -> None:
-        self._way = find(path)
-        self.path = self._way.path
+        self._endpoint = find(path)
+        self.path = self._endpoint.path
         self.timeout_s = timeout_s
         # Ordinals on this connection: the request sent last, the request answered last.
         self.sent = 0
@@ -131,10 +131,10 @@ class ReconnectingConnection:
             stream = await self._reopen()
 
     async def _open(self) -> Stream:
-        if isinstance(self._way, XenBusConnection):
+        if isinstance(self._endpoint, XenBusConnection):
             # The open of /dev/xen/xenbus may take its time.
-            return await trio.to_thread.run_sync(self._way.open, self.timeout_s)
-        return self._way.open(0)
+            return await trio.to_thread.run_sync(self._endpoint.open, self.timeout_s)
+        return self._endpoint.open(0)
 
     async def _reopen(self) -> Stream | None:
         try:

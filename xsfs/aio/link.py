@@ -16,7 +16,7 @@ import trio
 
 from xsfs import errors
 from xsfs.client.endpoint import Outbox
-from xsfs.protocol.connection import Conversation
+from xsfs.protocol.conversation import Conversation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

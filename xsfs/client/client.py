@@ -50,7 +50,7 @@ class Client:
         router: a connection to share, in the place of a path.
         timeout_s: how long a call waits, in seconds.
 
-    Without any of the first three the store is looked for: see `xsfs.connection.find`.
+    Without any of the first three the store is looked for: see `xsfs.client.endpoint.find`.
     Every method that asks the store may raise `StoreError` (what the store said),
     `ConnectionError` (closed or lost), `Timeout` (the request may yet be carried out, and
     the connection remains usable), `InvalidPath`, `InvalidPermission`, `InvalidPayload`.

@@ -153,8 +153,8 @@ class Outbox:
         self._pieces.clear()
 
 
-class Connection:
-    """A way to a store; `open` goes it.
+class Endpoint:
+    """Where a store is; `open` connects to it.
 
     Args:
         path: of the socket or device; found as `find` does when None.
@@ -189,7 +189,7 @@ class Connection:
         raise NotImplementedError
 
 
-class UnixSocketConnection(Connection):
+class UnixSocketConnection(Endpoint):
     """The socket on which xenstored listens."""
 
     def __init__(self, path: str | bytes | os.PathLike[str] | None = None) -> None:
@@ -199,7 +199,7 @@ class UnixSocketConnection(Connection):
         return _SocketStream(self.path, timeout_s)
 
 
-class XenBusConnection(Connection):
+class XenBusConnection(Endpoint):
     """The kernel's device, or any other character device that speaks the wire protocol."""
 
     def __init__(self, path: str | bytes | os.PathLike[str] | None = None) -> None:
@@ -216,7 +216,7 @@ class NoStore(errors.ConnectionError):
 
 
 def find(source: str | None = None) -> UnixSocketConnection | XenBusConnection:
-    """The way to the store.
+    """The endpoint of the store.
 
     Args:
         source: a socket or a device; a placeholder or None means to look for it:

@@ -22,7 +22,7 @@ from xsfs import errors
 from xsfs.client.endpoint import Outbox
 from xsfs.client.waiters import Mailbox, Waiter
 from xsfs.errors import Timeout
-from xsfs.protocol.connection import Conversation, Event, Reply
+from xsfs.protocol.conversation import Conversation, Event, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from xsfs.client.client import Client
     from xsfs.client.link import Link
-    from xsfs.protocol.connection import Event
+    from xsfs.protocol.conversation import Event
     from xsfs.protocol.requests import Request
 
 

@@ -16,17 +16,17 @@ from xsfs import errors
 from xsfs.client.link import Link
 
 if TYPE_CHECKING:
-    from xsfs.client.endpoint import Connection
+    from xsfs.client.endpoint import Endpoint
 
 
 class Router:
     """Shares one connection among clients, monitors and threads.
 
     Args:
-        connection: the way to the store; not opened before `connect`.
+        connection: the endpoint of the store; not opened before `connect`.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Endpoint) -> None:
         self.connection = connection
         self._lock = threading.Lock()
         self._link: Link | None = None

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from xsfs.protocol.connection import Event
+    from xsfs.protocol.conversation import Event
 
 
 class Waiter:

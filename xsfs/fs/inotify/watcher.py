@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from xsfs.fs.inotify.queue import NotificationQueue
     from xsfs.fs.model.nodes import Node
     from xsfs.fs.store.reads import Tree
-    from xsfs.protocol.connection import Event
+    from xsfs.protocol.conversation import Event
 
 log = logging.getLogger(__name__)
 

@@ -43,7 +43,7 @@ from xsfs.fs.virtual.files import VirtualFile
 if TYPE_CHECKING:
     from xsfs.aio.client import Client, Watch
     from xsfs.fs.model.nodes import Node
-    from xsfs.protocol.connection import Event
+    from xsfs.protocol.conversation import Event
 
 NAME = b".events"
 

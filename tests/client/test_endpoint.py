@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from xsfs import Client
-from xsfs.client import endpoint as connection
+from xsfs.client import endpoint
 from xsfs.client.endpoint import NoStore, UnixSocketConnection, XenBusConnection, find
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ class Machine:
         self.patch = patch
         self.sockets = (str(folder / "run"), str(folder / "var"))
         self.devices = (str(folder / "dev"), str(folder / "proc"))
-        patch.setattr(connection, "SOCKETS", self.sockets)
-        patch.setattr(connection, "DEVICES", self.devices)
+        patch.setattr(endpoint, "SOCKETS", self.sockets)
+        patch.setattr(endpoint, "DEVICES", self.devices)
         for name in ("XENSTORED_PATH", "XENSTORED_RUNDIR"):
             patch.delenv(name, raising=False)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from xsfs.errors import InvalidPayload, NotFound, StoreError, UnexpectedPacket
 from xsfs.protocol import requests
-from xsfs.protocol.connection import Conversation, Event, Reply
+from xsfs.protocol.conversation import Conversation, Event, Reply
 from xsfs.protocol.packet import HEADER, Op, PacketParser, pack
 
 READ = requests.read(b"/a")
