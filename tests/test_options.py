@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import pytest
 
-from xsfs.mount.options import OptionError, Options, parse
+from xsfs.mount.options import MountOptions, OptionError, parse
 
 
 def test_nothing_is_the_default() -> None:
     assert parse("") == parse("rw,defaults,_netdev,nofail,noauto,user,x-a=1,X-b,comment=x")
-    assert parse("") == Options()
+    assert parse("") == MountOptions()
 
 
 @pytest.mark.parametrize(

@@ -16,17 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pyfuse3
 import trio
 
-from xsfs.aio.client import Client
-from xsfs.fs.fuse.helper_requests import HelperRequests
-from xsfs.fs.fuse.operations import Operations
-from xsfs.fs.inotify.queue import NotificationQueue
-from xsfs.fs.inotify.watcher import Watcher
-from xsfs.fs.model.table import NodeTable
-from xsfs.fs.store.changes import Changes
-from xsfs.fs.store.entries import Entries
-from xsfs.fs.store.reads import Tree
-from xsfs.fs.virtual.files import VirtualFiles
-from xsfs.mount.options import Options
+from xsfs.fs.filesystem import FileSystem
+from xsfs.fs.options import Options
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -42,30 +33,15 @@ class Kernel:
     """The handlers over a store, and what was learnt from them.
 
     Args:
-        client: to be run by the caller.
+        fs: its client is to be run by the caller.
         entries_at_once: how many entries of a directory fit into a reply.
     """
 
     def __init__(
-        self,
-        client: Client,
-        monkeypatch: pytest.MonkeyPatch,
-        options: Options | None = None,
-        entries_at_once: int = 5,
+        self, fs: FileSystem, monkeypatch: pytest.MonkeyPatch, entries_at_once: int = 5
     ) -> None:
-        options = Options(events="off") if options is None else options
-        self.client = client
-        self.table = NodeTable(options.root)
-        tree = self.tree = Tree(client, self.table, options, want_perms=False)
-        queue = NotificationQueue(self.table, options)
-        self.watcher = Watcher(tree, queue)
-        entries = Entries(tree, VirtualFiles(self.table.view, dict, hidden=[], everywhere={}))
-        self.ops = Operations(
-            tree,
-            Changes(tree, self.watcher.echoes),
-            entries,
-            HelperRequests(self.table, entries, queue),
-        )
+        self.client, self.table, self.watcher = fs.client, fs.table, fs.watcher
+        self.ops = fs.operations
         self.lookups: Counter[int] = Counter()
         self._entries_at_once = entries_at_once
         monkeypatch.setattr(pyfuse3, "readdir_reply", self._readdir_reply)
@@ -149,13 +125,11 @@ async def kernel(
     socket: Path, monkeypatch: pytest.MonkeyPatch, options: Options | None = None
 ) -> AsyncIterator[Kernel]:
     """A file system without FUSE over the store at `socket`; ends with the check."""
-    client = Client(str(socket))
+    fs = FileSystem(str(socket), options or Options(events="off"))
     async with trio.open_nursery() as nursery:
-        await nursery.start(client.run)
-        made = Kernel(client, monkeypatch, options)
-        await made.watcher.watch()
-        await made.tree.refresh_node(made.table.root.node)
-        await made.tree.prefetch(made.table.root.node)
+        await nursery.start(fs.client.run)
+        made = Kernel(fs, monkeypatch)
+        await fs.start()
         nursery.start_soon(made.watcher.run)
         yield made
         await made.watcher.settle()

@@ -15,10 +15,10 @@ import trio
 
 from xsfs.errors import NotFound
 from xsfs.fs.inotify.watcher import Watcher
-from xsfs.fs.model.nodes import InodeKind
+from xsfs.fs.model.nodes import InodeKind, State
 from xsfs.fs.model.table import NodeTable
-from xsfs.fs.store.reads import State, Tree
-from xsfs.mount.options import Options
+from xsfs.fs.options import Options
+from xsfs.fs.store.reads import Tree
 from xsfs.protocol import paths
 from xsfs.protocol.conversation import Event
 
@@ -103,7 +103,13 @@ class House:
     def __init__(self, store: Store, known: Sequence[str] = ()) -> None:
         self.requests = Requests()
         self.table = NodeTable(b"/")
-        self.tree = Shown(cast("Client", self.requests), self.table, Options(), want_perms=True)
+        self.tree = Shown(
+            cast("Client", self.requests),
+            self.table,
+            Options(),
+            want_perms=True,
+            suspect=lambda node: self.watcher.suspect(node),
+        )
         self.tale = Tale()
         self.watcher = Watcher(self.tree, cast("NotificationQueue", self.tale))
         self.tree.store = store

@@ -13,14 +13,14 @@ import pytest
 import trio
 
 from tests.fs.kernel import CONTEXT, Kernel, kernel
-from xsfs.mount.options import Options
+from xsfs.fs.options import Options
 from xsfs.protocol.conversation import Event
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from tests.xen.daemons import Daemon
-    from xsfs.mount.options import CacheMode
+    from xsfs.fs.options import CacheMode
     from xsfs.protocol.requests import Request
 
 ROOT = pyfuse3.ROOT_INODE

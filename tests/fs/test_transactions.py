@@ -7,7 +7,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trio
@@ -15,21 +15,19 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from xsfs.aio.client import Client
 from xsfs.errors import Conflict, NotFound
-from xsfs.fs.inotify.queue import NotificationQueue
-from xsfs.fs.inotify.watcher import Watcher
-from xsfs.fs.model.table import NodeTable
-from xsfs.fs.store.reads import FSError, Tree
-from xsfs.fs.virtual.json_file import PATCH_ATTEMPTS, SNAPSHOT_ATTEMPTS, Subtrees
-from xsfs.fs.virtual.transactions import MAX_OPEN, Transactions
-from xsfs.mount.options import Options
+from xsfs.fs.filesystem import FileSystem
+from xsfs.fs.options import Options
+from xsfs.fs.store.reads import FSError
+from xsfs.fs.virtual.json_file import PATCH_ATTEMPTS, SNAPSHOT_ATTEMPTS
+from xsfs.fs.virtual.transactions import MAX_OPEN
 from xsfs.protocol import requests
+from xsfs.protocol.packet import Op
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
     from pathlib import Path
 
     from tests.xen.daemons import Daemon
-    from xsfs.fs.model.nodes import Node
     from xsfs.fs.store.handles import Handle
     from xsfs.protocol.requests import Request
 
@@ -46,10 +44,19 @@ class Rival(Client):
 
 
 class Interrupted(Client):
-    """Lets the rival in between the levels of a sweep."""
+    """Lets the rival in between the levels of a sweep, and before a transaction's commit."""
 
     rival: Rival
     sweeping = False
+
+    def __init__(self, path: str, *, on_loss: Callable[[], None], **others: Any) -> None:
+        self.lost = trio.Event()
+
+        def lose() -> None:
+            on_loss()
+            self.lost.set()
+
+        super().__init__(path, on_loss=lose, **others)
 
     async def read_tree(self, path: bytes, tx_id: int = 0) -> dict[bytes, bytes]:
         self.sweeping = True
@@ -60,35 +67,19 @@ class Interrupted(Client):
 
     async def batch(self, batch: Sequence[Request[object]], tx_id: int = 0) -> list[object]:
         results = await super().batch(batch, tx_id)
-        if self.sweeping:
+        if self.sweeping or (tx_id and any(request.op == Op.WRITE for request in batch)):
             await self.rival.interfere()
         return results
 
 
-class RacedSubtrees(Subtrees):
-    """Lets the rival in before each commit."""
+class Raced(FileSystem):
+    """A file system with a rival."""
 
-    rival: Rival
-
-    async def _perform(self, node: Node, plan: list[Request[None]], tx_id: int) -> None:
-        await super()._perform(node, plan, tx_id)
-        await self.rival.interfere()
-
-
-class House:
-    """The rooms behind a mount."""
+    client: Interrupted
 
     def __init__(self, socket: Path) -> None:
-        self.client = Interrupted(str(socket))
+        super().__init__(str(socket), Options(), Interrupted)
         self.rival = self.client.rival = Rival(str(socket))
-        self.table = NodeTable(b"/")
-        self.tree = Tree(self.client, self.table, Options(), want_perms=False)
-        self.queue = NotificationQueue(self.table, Options())
-        self.watcher = Watcher(self.tree, self.queue)
-        self.subtrees = RacedSubtrees(self.client, self.watcher)
-        self.subtrees.rival = self.rival
-        self.transactions = Transactions(self.client, self.table, self.watcher.settle)
-        self.client.on_loss = self.transactions.lost
 
     async def open(self, path: bytes, flags: int) -> Handle:
         node = self.table.view.root
@@ -107,12 +98,12 @@ class House:
 
 
 @asynccontextmanager
-async def house(socket: Path) -> AsyncIterator[House]:
-    made = House(socket)
+async def house(socket: Path) -> AsyncIterator[Raced]:
+    made = Raced(socket)
     async with trio.open_nursery() as nursery:
         await nursery.start(made.client.run)
         await nursery.start(made.rival.run)
-        await made.watcher.watch()
+        await made.start()
         nursery.start_soon(made.watcher.run)
         await made.rival.write(b"/a/b", b"1")
         yield made
@@ -250,10 +241,8 @@ def test_a_lost_connection_ends_all(daemon: Daemon, caplog: pytest.LogCaptureFix
     async def main() -> None:
         async with house(daemon.socket) as at:
             root = await at.transactions.mkdir(b"one")
-            lost = trio.Event()
-            wait_and_tell(at.client, lost.set)
             daemon.restart()
-            await lost.wait()
+            await at.client.lost.wait()
             assert not at.transactions.entries()
             assert not root.alive
             assert "transaction b'one' was lost" in caplog.text
@@ -264,13 +253,3 @@ def test_a_lost_connection_ends_all(daemon: Daemon, caplog: pytest.LogCaptureFix
             assert again is not root
 
     trio.run(main)
-
-
-def wait_and_tell(client: Client, tell: Callable[[], None]) -> None:
-    done = client.on_loss
-
-    def lost() -> None:
-        done()
-        tell()
-
-    client.on_loss = lost

@@ -261,7 +261,7 @@ def with_fault(rundir: Path, code: str) -> dict[str, str]:
 
 
 _IN_A_REQUEST = """
-from xsfs.fs.store.entries import Entries
+from xsfs.fs.virtual.entries import Entries
 find = Entries.find
 async def faulty(self, parent, name, *rest, **named):
     if name == b"boom":

@@ -46,8 +46,15 @@ class Client(Pipeline):
     `InvalidPermission`, `InvalidPayload`.
     """
 
-    def __init__(self, path: str | None = None, *, timeout_s: float = 10.0) -> None:
-        super().__init__(path, timeout_s=timeout_s)
+    def __init__(
+        self,
+        path: str | None = None,
+        *,
+        timeout_s: float = 10.0,
+        on_loss: Callable[[], None] = lambda: None,
+        on_reconnect: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(path, timeout_s=timeout_s, on_loss=on_loss, on_reconnect=on_reconnect)
         self._next_token = 0
 
     # -- nodes --------------------------------------------------------------------------------

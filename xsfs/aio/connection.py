@@ -70,12 +70,22 @@ class ReconnectingConnection:
         path: a unix socket, or a character device that speaks the wire protocol; looked for
             (see `xsfs.client.endpoint.find`) when absent.
         timeout_s: how long any call waits, in seconds; also for a lost store to come back.
+        on_loss: called when the connection is lost, and with it all transactions; the next is
+            yet to be made.
+        on_reconnect: called when events may have been lost: all may have changed.
 
     Raises:
         NoStore: there is no path, and no store is found.
     """
 
-    def __init__(self, path: str | None = None, *, timeout_s: float = 10.0) -> None:
+    def __init__(
+        self,
+        path: str | None = None,
+        *,
+        timeout_s: float = 10.0,
+        on_loss: Callable[[], None] = lambda: None,
+        on_reconnect: Callable[[], None] = lambda: None,
+    ) -> None:
         self._endpoint = find(path)
         self.path = self._endpoint.path
         self.timeout_s = timeout_s
@@ -84,10 +94,8 @@ class ReconnectingConnection:
         self.answered = 0
         # How many connections there have been. A transaction belongs to one of them.
         self.epoch = 0
-        # The connection is lost, and with it all transactions; the next is yet to be made.
-        self.on_loss: Callable[[], None] = lambda: None
-        # Events may have been lost: all may have changed.
-        self.on_reconnect: Callable[[], None] = lambda: None
+        self.on_loss = on_loss
+        self.on_reconnect = on_reconnect
         self._subscriptions: dict[bytes, Subscription] = {}
         self._link: Link | None = None
         self._connected = trio.Event()

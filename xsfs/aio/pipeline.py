@@ -25,7 +25,7 @@ from xsfs.protocol import requests
 from xsfs.protocol.packet import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from xsfs.aio.link import Link
     from xsfs.protocol.procedures import Procedure
@@ -79,8 +79,15 @@ class StoreUnavailable(Timeout):
 class Pipeline(ReconnectingConnection):
     """A connection that lasts, with requests in flight on it; arguments as there."""
 
-    def __init__(self, path: str | None = None, *, timeout_s: float = 10.0) -> None:
-        super().__init__(path, timeout_s=timeout_s)
+    def __init__(
+        self,
+        path: str | None = None,
+        *,
+        timeout_s: float = 10.0,
+        on_loss: Callable[[], None] = lambda: None,
+        on_reconnect: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(path, timeout_s=timeout_s, on_loss=on_loss, on_reconnect=on_reconnect)
         # How many calls are not to linger, as the store takes its time.
         self._busy = 0
 

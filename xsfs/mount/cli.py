@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from xsfs.mount import daemon
 from xsfs.mount import table as mounts
-from xsfs.mount.options import DESCRIPTIONS, OptionError, Options, parse
+from xsfs.mount.options import DESCRIPTIONS, MountOptions, OptionError, parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,12 +61,12 @@ class Arguments(NamedTuple):
 
     source: str | None
     mountpoint: str
-    options: Options
+    options: MountOptions
     foreground: bool
 
 
 def parse_arguments(words: Sequence[str]) -> Arguments:
-    """Options and at most two names, in any order, as mount(8) and people give them.
+    """MountOptions and at most two names, in any order, as mount(8) and people give them.
 
     Raises:
         UsageError: it makes no sense.

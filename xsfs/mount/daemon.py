@@ -24,7 +24,7 @@ from xsfs.mount.table import MountError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from xsfs.mount.options import Options
+    from xsfs.mount.options import MountOptions
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ EXPECTED = (MountError, OSError, XenStoreError)
 _START_S = 20
 
 
-def foreground(source: str | None, mountpoint: str, options: Options) -> None:
+def foreground(source: str | None, mountpoint: str, options: MountOptions) -> None:
     """Mount and serve, log to standard error; systemd is told when the mount is ready.
 
     Raises:
@@ -48,7 +48,7 @@ def foreground(source: str | None, mountpoint: str, options: Options) -> None:
     _serve(source, mountpoint, options, _notify_systemd)
 
 
-def background(source: str | None, mountpoint: str, options: Options) -> None:
+def background(source: str | None, mountpoint: str, options: MountOptions) -> None:
     """Start a daemon that mounts and serves; return when the mount answers.
 
     Raises:
@@ -86,7 +86,7 @@ def _hear(result: int, timeout_s: float) -> bytes | None:
     return None
 
 
-def _be_daemon(source: str | None, mountpoint: str, options: Options, tell: int) -> NoReturn:
+def _be_daemon(source: str | None, mountpoint: str, options: MountOptions, tell: int) -> NoReturn:
     status = 1
     try:
         if os.path.exists("/dev/log"):
@@ -131,7 +131,7 @@ def _tell_parent(tell: int, error: BaseException) -> None:
 
 
 def _serve(
-    source: str | None, mountpoint: str, options: Options, ready: Callable[[], None]
+    source: str | None, mountpoint: str, options: MountOptions, ready: Callable[[], None]
 ) -> None:
     import trio
 
@@ -191,6 +191,6 @@ def _is_journal(fd: int) -> bool:
     return (device, inode) == (str(found.st_dev), str(found.st_ino))
 
 
-def _log_to(handler: logging.Handler, options: Options) -> None:
+def _log_to(handler: logging.Handler, options: MountOptions) -> None:
     logging.basicConfig(handlers=[handler], level=logging.INFO)
     logging.getLogger("xsfs").setLevel(logging.DEBUG if options.debug else logging.INFO)

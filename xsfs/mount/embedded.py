@@ -19,7 +19,7 @@ from xsfs.mount.table import MountError
 from xsfs.server import Store, sample, serve
 
 if TYPE_CHECKING:
-    from xsfs.mount.options import Options
+    from xsfs.mount.options import MountOptions
 
 
 class Embedded:
@@ -29,7 +29,7 @@ class Embedded:
         MountError: `load=` cannot be read.
     """
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: MountOptions) -> None:
         self._store = _filled(options.load)
         self._cleanup = ExitStack()
         if options.socket is None:

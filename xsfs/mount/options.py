@@ -6,16 +6,14 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, cast, get_args
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, cast, get_args
 
+from xsfs.fs.options import CacheMode, EventMode, Options
 from xsfs.protocol import paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-CacheMode = Literal["strict", "watch", "off"]
-EventMode = Literal["full", "modify", "off"]
 
 
 class OptionError(ValueError):
@@ -23,20 +21,10 @@ class OptionError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """How to mount. Times are in seconds, masks and ids as in chmod and chown."""
+class MountOptions(Options):
+    """How to mount, and how the file system is to be."""
 
-    uid: int = field(default_factory=os.getuid)
-    gid: int = field(default_factory=os.getgid)
-    fmask: int = 0
-    dmask: int = 0
-    root: bytes = b"/"
-    raw: bool = False
-    read_only: bool = False
     nonempty: bool = False
-    cache: CacheMode = "strict"
-    events: EventMode = "full"
-    timeout_s: float = 10.0
     socket: str | None = None
     load: str | None = None
     debug: bool = False
@@ -143,7 +131,7 @@ def split(text: str) -> Iterator[str]:
         yield re.sub(r"\\(.)", r"\1", match.group())
 
 
-def parse(text: str) -> Options:
+def parse(text: str) -> MountOptions:
     """The options that `text` names, separated by commas; later ones win.
 
     Raises:
@@ -174,7 +162,7 @@ def parse(text: str) -> Options:
             raise OptionError(
                 f"option {name} needs a value" if name in _VALUED else f"unknown option {word!r}"
             )
-    return Options(fuse=frozenset(fuse), **cast("dict[str, str]", values))  # type: ignore[arg-type]
+    return MountOptions(fuse=frozenset(fuse), **cast("dict[str, str]", values))  # type: ignore[arg-type]
 
 
 def _number(name: str, value: str) -> dict[str, object]:

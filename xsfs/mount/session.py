@@ -19,22 +19,9 @@ from typing import TYPE_CHECKING
 import pyfuse3
 import trio
 
-from xsfs.aio.client import Client
 from xsfs.client import endpoint as connection
 from xsfs.errors import XenStoreError
-from xsfs.fs.fuse.helper_requests import HelperRequests
-from xsfs.fs.fuse.operations import Operations
-from xsfs.fs.inotify.queue import NotificationQueue
-from xsfs.fs.inotify.watcher import Watcher
-from xsfs.fs.model.table import NodeTable
-from xsfs.fs.store.changes import Changes
-from xsfs.fs.store.entries import Entries
-from xsfs.fs.store.reads import Tree
-from xsfs.fs.virtual import event_file
-from xsfs.fs.virtual.files import VirtualFiles
-from xsfs.fs.virtual.json_file import NAME as JSON
-from xsfs.fs.virtual.json_file import Subtrees
-from xsfs.fs.virtual.transactions import Transactions
+from xsfs.fs.filesystem import FileSystem
 from xsfs.mount import table as mounts
 from xsfs.mount.table import MountError
 
@@ -43,7 +30,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from xsfs.mount.embedded import Embedded
-    from xsfs.mount.options import Options
+    from xsfs.mount.options import MountOptions
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +73,7 @@ class Session:
         path: str,
         source: str,
         mountpoint: str,
-        options: Options,
+        options: MountOptions,
         store: Embedded | None = None,
     ) -> None:
         self._path = path
@@ -95,36 +82,10 @@ class Session:
         self._ready = False
         self._options = options
         self._source = source
-        self._client = Client(path, timeout_s=options.timeout_s)
-        self._table = NodeTable(options.root)
-        self._tree = Tree(self._client, self._table, options, want_perms=options.events == "full")
-        self._queue = NotificationQueue(self._table, options)
-        self._watcher = Watcher(self._tree, self._queue)
-        self._tree.became_directory = self._queue.became_directory
-        self._tree.unsettled = self._queue.is_unsettled
-        self._client.on_reconnect = self._watcher.reconnected
-        self._transactions = Transactions(self._client, self._table, self._watcher.settle)
-        self._client.on_loss = self._transactions.lost
-        subtrees = Subtrees(self._client, self._watcher)
-        virtual_files = VirtualFiles(
-            self._table.view,
-            self._counts,
-            hidden=[self._transactions],
-            everywhere={
-                JSON: subtrees.virtual_file,
-                event_file.NAME: partial(event_file.EventFile, self._client),
-            },
-        )
-        entries = Entries(self._tree, virtual_files)
-        self._operations = Operations(
-            self._tree,
-            Changes(self._tree, self._watcher.echoes),
-            entries,
-            HelperRequests(self._table, entries, self._queue),
-        )
+        self._fs = FileSystem(path, options)
 
     @classmethod
-    def of(cls, source: str | None, mountpoint: str, options: Options) -> Session:
+    def of(cls, source: str | None, mountpoint: str, options: MountOptions) -> Session:
         """The session for a command line's source.
 
         Raises:
@@ -147,16 +108,6 @@ class Session:
             ) from None
         return cls(os.path.abspath(path), name, mountpoint, options)
 
-    def _counts(self) -> dict[str, int]:
-        return {
-            "inodes": len(self._table),
-            "connections": self._client.epoch,
-            "transactions": len(self._transactions),
-            "unsteady_snapshots": 0,
-            **self._watcher.counts,
-            **self._queue.counts,
-        }
-
     async def serve(self, ready: Callable[[], None]) -> None:
         """Mount, call `ready`, and serve until unmounted or told to end by a signal.
 
@@ -172,28 +123,26 @@ class Session:
                 except OSError as error:
                     raise MountError(f"{self._path}: {error.strerror or error}") from None
             try:
-                await nursery.start(self._client.run)
+                await nursery.start(self._fs.client.run)
             except OSError as error:
                 said = error.strerror or error
                 hint = _HINTS.get(error.errno or 0, "")
                 raise MountError(f"cannot connect to {self._path}: {said}{hint}") from None
             try:
-                await self._watcher.watch()
-                await self._tree.refresh_node(self._table.root.node)
-                await self._tree.prefetch(self._table.root.node)
+                await self._fs.start()
             except XenStoreError as error:
                 raise MountError(f"cannot read the store: {error}") from None
             signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
             device = self._mount()
             stack.push(partial(self._close, device))
-            self._queue.stale.active = True
-            stack.callback(setattr, self._queue.stale, "active", False)
-            nursery.start_soon(self._keep, self._queue.stale.run)
+            self._fs.queue.stale.active = True
+            stack.callback(setattr, self._fs.queue.stale, "active", False)
+            nursery.start_soon(self._keep, self._fs.queue.stale.run)
             is_mounted = partial(mounts.is_mounted, device)
-            nursery.start_soon(self._keep, self._queue.run, device, is_mounted)
-            nursery.start_soon(self._keep, self._watcher.run)
-            nursery.start_soon(self._keep, self._watcher.renew_after_bursts)
-            nursery.start_soon(self._transactions.abort_idle)
+            nursery.start_soon(self._keep, self._fs.queue.run, device, is_mounted)
+            nursery.start_soon(self._keep, self._fs.watcher.run)
+            nursery.start_soon(self._keep, self._fs.watcher.renew_after_bursts)
+            nursery.start_soon(self._fs.transactions.abort_idle)
             nursery.start_soon(self._announce, ready)
             with trio.CancelScope() as serving:
                 nursery.start_soon(self._end_on_signal, signals, serving)
@@ -207,7 +156,7 @@ class Session:
             except Exception:
                 log.exception("%s failed", task.__qualname__)
                 # What it was about to tell is lost: look at everything again.
-                self._watcher.reconnected()
+                self._fs.events_lost()
                 await trio.sleep(_AGAIN_S)
             else:
                 return
@@ -216,7 +165,7 @@ class Session:
         """Say that the mount is ready, when its events are."""
         if self._options.events != "off":
             with trio.move_on_after(_ATTACHING_S):
-                await self._queue.attached.wait()
+                await self._fs.queue.attached.wait()
         ready()
         self._ready = True
 
@@ -244,7 +193,7 @@ class Session:
         fuse |= {f"fsname={_escape(self._source)}", f"subtype={_escape(self._options.subtype)}"}
         with _stderr_caught() as said:
             try:
-                pyfuse3.init(self._operations, self._mountpoint, fuse)
+                pyfuse3.init(self._fs.operations, self._mountpoint, fuse)
             except RuntimeError as error:
                 raise MountError(f"cannot mount at {self._mountpoint}: {said() or error}") from None
         mount = mounts.at(self._mountpoint)
@@ -258,7 +207,7 @@ class Session:
     async def _end_on_signal(self, signals: AsyncIterator[int], serving: trio.CancelScope) -> None:
         number = await anext(signals)
         log.info("ending on %s", signal.Signals(number).name)
-        await self._queue.stale.close()
+        await self._fs.queue.stale.close()
         pyfuse3.terminate()
         # Requests under way may wait for the store for long.
         serving.deadline = trio.current_time() + _FINISHING_S

@@ -11,18 +11,27 @@ import pyfuse3
 
 from xsfs.fs.model.nodes import InodeKind
 from xsfs.fs.store.reads import MAX_AGE_S
+from xsfs.fs.virtual.files import VirtualInode
 
 if TYPE_CHECKING:
-    from xsfs.fs.model.nodes import Inode
-    from xsfs.fs.store.entries import Entries
+    from collections.abc import Callable
+
+    from xsfs.fs.model.nodes import Inode, Node
     from xsfs.fs.store.reads import Tree
+    from xsfs.fs.virtual.entries import Entries
 
 
 class Attributes:
-    """Makes pyfuse3's attributes of inodes, from what is known of their nodes."""
+    """Makes pyfuse3's attributes of inodes, from what is known of their nodes.
 
-    def __init__(self, tree: Tree, entries: Entries) -> None:
+    Args:
+        is_unsettled: whether the kernel has yet to hear of a node's creation, or of the removal
+            of one that it replaces.
+    """
+
+    def __init__(self, tree: Tree, entries: Entries, is_unsettled: Callable[[Node], bool]) -> None:
         self._tree = tree
+        self._is_unsettled = is_unsettled
         self._entries = entries
         options = tree.options
         self._owner = options.uid, options.gid
@@ -43,7 +52,7 @@ class Attributes:
                 size = node.draft_size
             elif node.value:
                 size = len(node.value) + self._newline
-        elif inode.virtual_file is not None:
+        elif isinstance(inode, VirtualInode):
             mode, size = inode.virtual_file.mode, inode.virtual_file.size
             mode &= ~self._masks.get(stat.S_IFMT(mode), 0)
         else:
@@ -60,7 +69,7 @@ class Attributes:
         entry.attr_timeout = entry.entry_timeout = 0
         if self._is_lasting(inode):
             entry.attr_timeout = MAX_AGE_S
-            if not self._tree.unsettled(node):
+            if not self._is_unsettled(node):
                 entry.entry_timeout = MAX_AGE_S
         return entry
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from xsfs.fs.model.difference import Notice
     from xsfs.fs.model.nodes import Inode
     from xsfs.fs.model.table import NodeTable
-    from xsfs.fs.store.entries import Entries
+    from xsfs.fs.virtual.entries import Entries
 
 
 class HelperRequests:

@@ -16,23 +16,24 @@ from typing import TYPE_CHECKING
 import pyfuse3
 
 from xsfs.errors import NotFound
-from xsfs.fs.fuse.attributes import Attributes
 from xsfs.fs.fuse.errors import answering, waiting
 from xsfs.fs.model import names as filenames
 from xsfs.fs.model.nodes import InodeKind
 from xsfs.fs.store.handles import DirectoryHandle, Handle, InjectionHandle, ValueHandle
 from xsfs.fs.store.reads import FSError
+from xsfs.fs.virtual.files import VirtualInode
 from xsfs.fs.virtual.xattrs import Xattrs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from xsfs.fs.fuse.attributes import Attributes
     from xsfs.fs.fuse.helper_requests import HelperRequests
     from xsfs.fs.model.nodes import Inode
     from xsfs.fs.store.changes import Changes
-    from xsfs.fs.store.entries import Entries
     from xsfs.fs.store.handles import Waker
     from xsfs.fs.store.reads import Tree
+    from xsfs.fs.virtual.entries import Entries
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,12 @@ class Operations(pyfuse3.Operations):
     """The file system, as pyfuse3 calls it."""
 
     def __init__(
-        self, tree: Tree, changes: Changes, entries: Entries, helper_requests: HelperRequests
+        self,
+        tree: Tree,
+        changes: Changes,
+        entries: Entries,
+        attributes: Attributes,
+        helper_requests: HelperRequests,
     ) -> None:
         super().__init__()
         self._tree = tree
@@ -51,7 +57,7 @@ class Operations(pyfuse3.Operations):
         self._options = tree.options
         self._changes = changes
         self._entries = entries
-        self._attributes = Attributes(tree, entries)
+        self._attributes = attributes
         self._helper_requests = helper_requests
         self._xattrs = Xattrs(tree, changes)
         self._handles: dict[int, Handle] = {}
@@ -205,7 +211,7 @@ class Operations(pyfuse3.Operations):
         return pyfuse3.FileInfo(fh=fh, direct_io=True)
 
     async def _open(self, known: Inode, flags: int) -> Handle:
-        if known.virtual_file is not None:
+        if isinstance(known, VirtualInode):
             return await known.virtual_file.open(flags)
         if not known.node.alive:
             raise FSError(errno.ESTALE)
@@ -292,7 +298,7 @@ class Operations(pyfuse3.Operations):
             return self._attributes.helper_entry(inode)
         self._require_writable()
         parent = self._table[parent_inode]
-        if parent.virtual_file is not None:
+        if isinstance(parent, VirtualInode):
             node = await parent.virtual_file.mkdir(name)
         else:
             node = await self._changes.mkdir(self._directory(parent_inode).node, name)
@@ -332,9 +338,9 @@ class Operations(pyfuse3.Operations):
             self._helper_requests.removed(self._table[parent_inode], name)
             return
         self._require_writable()
-        virtual_file = self._table[parent_inode].virtual_file
-        if virtual_file is not None:
-            await virtual_file.rmdir(name)
+        parent = self._table[parent_inode]
+        if isinstance(parent, VirtualInode):
+            await parent.virtual_file.rmdir(name)
             return
         parent = self._directory(parent_inode)
         self._require_node(parent, name)

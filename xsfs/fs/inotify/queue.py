@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from xsfs.fs.model.difference import Notice
     from xsfs.fs.model.nodes import Node
     from xsfs.fs.model.table import NodeTable
-    from xsfs.mount.options import Options
+    from xsfs.fs.options import EventMode
 
 log = logging.getLogger(__name__)
 
@@ -55,13 +55,12 @@ _RESTART_S = 0.2
 class NotificationQueue:
     """Takes notices, and sees to it that the kernel and its watchers get them, in order."""
 
-    def __init__(self, table: NodeTable, options: Options) -> None:
+    def __init__(self, table: NodeTable, events: EventMode) -> None:
         self.counts: Counter[str] = Counter(injections=0, merged=0, failed=0, helpers=0)
         self.stale = KernelCache(self._push)
         self._table = table
-        self._options = options
         self._wanted = {"full": frozenset(Kind), "modify": {Kind.MODIFIED}, "off": frozenset()}[
-            options.events
+            events
         ]
         # Not 0 for none: that is whom the kernel shows of another pid namespace
         # (fuse_get_req in fs/fuse/dev.c: pid_nr_ns).

@@ -22,7 +22,7 @@ from xsfs.aio.pipeline import StoreUnavailable
 from xsfs.errors import NotFound, StoreError, XenStoreError
 from xsfs.fs.inotify.bursts import Bursts
 from xsfs.fs.model.difference import Difference, Echoes, Kind, Mark, Notice
-from xsfs.fs.store.reads import State
+from xsfs.fs.model.nodes import State
 from xsfs.protocol import paths
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Watcher:
         self._tree = tree
         self._view = tree.table.view
         self._queue = queue
-        self._difference = Difference(tree)
+        self._difference = Difference(tree.table)
         # What to look at, by path.
         self._marks: dict[bytes, Mark] = {}
         # What was announced as gone, and the view's clock then, while events from before may
@@ -80,7 +80,6 @@ class Watcher:
         self._echoed = trio.Event()
         # Those who wait until all that is known to have changed was looked at.
         self._settling: list[trio.Event] = []
-        tree.suspect = self.suspect
 
     async def watch(self) -> None:
         """Set the watches: the mounted root's, and those for domains that come and go.
@@ -354,7 +353,7 @@ class Watcher:
             state = State(b"", [])
         if mark.is_echo(state):
             self.counts["echoes"] += 1
-        yield from self._difference.changed(node, state, mark, stamp)
+        yield from self._difference.changed(node, state, mark, stamp, trio.current_time())
         if state is not None and node.names is not None and node.looked_up:
             # Children that came without an event, or whose event has its turn yet.
             for name in set(state.names).difference(node.names):
@@ -402,9 +401,13 @@ class Watcher:
             if last and mark.is_echo(state):
                 self.counts["echoes"] += 1
             if name not in node.names:
-                yield from self._difference.appeared(node, name, state, here_mark, stamp)
+                yield from self._difference.appeared(
+                    node, name, state, here_mark, stamp, trio.current_time()
+                )
             elif child is None or child.announced is None:
-                yield from self._difference.touched(node, name, state, here_mark, stamp)
+                yield from self._difference.touched(
+                    node, name, state, here_mark, stamp, trio.current_time()
+                )
             else:
                 yield from self._compare(child, state, here_mark, stamp)
             child = node.children.get(name) if node.children else None

@@ -17,7 +17,8 @@ from xsfs.fs.model.nodes import Announced, InodeKind, Node
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from xsfs.fs.store.reads import State, Tree
+    from xsfs.fs.model.nodes import State
+    from xsfs.fs.model.table import NodeTable
 
 
 class Kind(enum.Enum):
@@ -184,17 +185,19 @@ class Difference:
     whole.
     """
 
-    def __init__(self, tree: Tree) -> None:
-        self._tree = tree
+    def __init__(self, table: NodeTable) -> None:
+        self._table = table
 
-    def changed(self, node: Node, state: State | None, mark: Mark, stamp: int) -> Iterator[Notice]:
+    def changed(
+        self, node: Node, state: State | None, mark: Mark, stamp: int, now_s: float
+    ) -> Iterator[Notice]:
         """A node of which watchers were told, asked for after an event or on suspicion."""
         if state is None:
             if not mark.is_echo(None) and node.made <= stamp:
                 yield from self.removed(node)
             return
         told = node.announced
-        self._tree.observe(node, state, stamp)
+        node.observe(state, stamp, now_s)
         node.compared = stamp
         if told is None:
             return
@@ -222,7 +225,7 @@ class Difference:
             yield Notice(Kind.MODIFIED, parent, node.name, node, node.directory)
 
     def appeared(
-        self, parent: Node, name: bytes, state: State, mark: Mark, stamp: int
+        self, parent: Node, name: bytes, state: State, mark: Mark, stamp: int, now_s: float
     ) -> Iterator[Notice]:
         """A child that watchers of its parent have not been told of."""
         if parent.names is None or name in parent.names:
@@ -230,11 +233,11 @@ class Difference:
         parent.names.add(name)
         if not filenames.is_node_name(name):
             return
-        node = self._tree.table.child(parent, name)
+        node = self._table.child(parent, name)
         node.announced = None
         # By who opened it with O_CREAT, and has not written yet.
         created = node.pending
-        self._tree.observe(node, state, stamp)
+        node.observe(state, stamp, now_s)
         if mark.is_echo(state):
             return
         if node.looked_up and node.names is not None:
@@ -246,13 +249,13 @@ class Difference:
             yield Notice(Kind.MODIFIED, parent, name, node, node.directory)
 
     def touched(
-        self, parent: Node, name: bytes, state: State, mark: Mark, stamp: int
+        self, parent: Node, name: bytes, state: State, mark: Mark, stamp: int, now_s: float
     ) -> Iterator[Notice]:
         """An event named a child that was told of, but never what it was like."""
         if not filenames.is_node_name(name):
             return
-        node = self._tree.table.child(parent, name)
-        self._tree.observe(node, state, stamp)
+        node = self._table.child(parent, name)
+        node.observe(state, stamp, now_s)
         if mark.hit and not mark.is_echo(state):
             yield Notice(Kind.MODIFIED, parent, name, node, node.directory)
 
@@ -287,7 +290,7 @@ class Difference:
             gone.announced = gone.names = None
         if node.parent.names:
             node.parent.names.discard(node.name)
-        self._tree.table.drop(node)
+        self._table.drop(node)
 
     def transient(self, parent: Node, name: bytes, *, directory: bool) -> Iterator[Notice]:
         """A child that came and went between two looks: an event named it, and it is not there."""

@@ -18,7 +18,13 @@ from xsfs.protocol import paths
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from xsfs.fs.virtual.files import VirtualFile
+
+class State(NamedTuple):
+    """A node as the store has it: permissions joined as on the wire, b"" when not asked for."""
+
+    value: bytes
+    names: list[bytes]
+    perms: bytes = b""
 
 
 class InodeKind(enum.Enum):
@@ -30,6 +36,7 @@ class InodeKind(enum.Enum):
     LINK = enum.auto()
     # A link from NAME.d to NAME, where NAME is a directory already.
     ALIAS = enum.auto()
+    # A file of our own making, and no node's.
     VIRTUAL = enum.auto()
 
 
@@ -55,8 +62,6 @@ class View:
         self.over = False
         # A change of several nodes failed half-way in it: it is not to be committed.
         self.poisoned = False
-        # The entries of our own that its top has, beside those of every directory.
-        self.virtual_files: dict[bytes, VirtualFile] = {}
         # Counts watch events; what was fetched before an event is stamped with less.
         self.clock = 0
         # The clock at the last event.
@@ -297,6 +302,31 @@ class Node:
                 return inode
         return None
 
+    def observe(self, state: State, stamp: int, now_s: float) -> bool:
+        """Remember a state, asked for when the view's clock stood at `stamp`.
+
+        Returns whether it is a directory by now of which watchers were told as of a file.
+        """
+        self.value, self.perms = state.value, state.perms
+        self.pending = False
+        parent = self.parent
+        if self.fetched < 0 and parent is not None and parent.subtree_changed > stamp:
+            # An event that came meanwhile may have been about it, and did not find it here.
+            stamp = -1
+        self.fetched, self.fetched_s = stamp, now_s
+        became_directory = bool(state.names) and not self.directory
+        self.directory |= became_directory
+        if self.announced is None:
+            became_directory = False
+            self.announced = Announced(state.value, state.perms, self.directory)
+            self.compared = stamp
+        if self.announced.directory and not self.looked_up:
+            # With an event since, whoever comes to watch it would be told anew of what he saw.
+            self.names = set(state.names) if self.subtree_changed <= stamp else None
+        elif self.announced.directory and self.names is None:
+            self.names = set(state.names)
+        return became_directory
+
     def is_fresh(self, now_s: float, max_age_s: float) -> bool:
         """Whether `value` and `perms` are no older than the last event that may concern them."""
         if self.value is None or now_s - self.fetched_s > max_age_s:
@@ -332,11 +362,9 @@ class Node:
 class Inode:
     """One inode of a node, of one kind, with the kernel's lookup count."""
 
-    __slots__ = ("ino", "kind", "lookups", "node", "user_visible", "virtual_file")
+    __slots__ = ("ino", "kind", "lookups", "node", "user_visible")
 
-    def __init__(
-        self, ino: int, node: Node, kind: InodeKind, virtual_file: VirtualFile | None = None
-    ) -> None:
+    def __init__(self, ino: int, node: Node, kind: InodeKind) -> None:
         self.ino = ino
         self.node = node
         self.kind = kind
@@ -344,8 +372,6 @@ class Inode:
         # Somebody other than the event helper has asked for it: before anybody can watch what
         # the kernel holds for the helper alone, it asks again.
         self.user_visible = False
-        # What stands behind an inode of our own making (InodeKind.VIRTUAL).
-        self.virtual_file = virtual_file
 
     def count_lookup(self) -> None:
         """The kernel looks it up for somebody who asked."""

@@ -7,14 +7,14 @@ No input or output and no waiting here; used from the trio thread alone.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from xsfs.fs.model.nodes import Inode, InodeKind, Node, View
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
-    from xsfs.fs.virtual.files import VirtualFile
+InodeType = TypeVar("InodeType", bound=Inode)
 
 # fuse_lowlevel.h, FUSE_ROOT_ID.
 ROOT_INO = 1
@@ -72,14 +72,14 @@ class NodeTable:
     def inode(self, node: Node, kind: InodeKind) -> Inode:
         """The inode of a node's kind, made when there is none."""
         inode = node.inode(kind)
-        return self.add(node, kind) if inode is None else inode
+        return self.add(lambda ino: Inode(ino, node, kind)) if inode is None else inode
 
-    def add(self, node: Node, kind: InodeKind, virtual_file: VirtualFile | None = None) -> Inode:
-        """A new inode."""
-        inode = Inode(self._next_ino, node, kind, virtual_file)
+    def add(self, make: Callable[[int], InodeType]) -> InodeType:
+        """A new inode, made with the number that is given to it."""
+        inode = make(self._next_ino)
         self._next_ino += 1
         self._inodes[inode.ino] = inode
-        node.inodes.append(inode)
+        inode.node.inodes.append(inode)
         return inode
 
     def forget(self, ino: int, count: int) -> None:

@@ -11,23 +11,23 @@ import errno
 import itertools
 import logging
 import time
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 import trio
 
 from xsfs.errors import AccessDenied, NotFound, StoreError, TooBig
 from xsfs.fs.model import names as filenames
-from xsfs.fs.model.nodes import Announced
+from xsfs.fs.model.nodes import State
 from xsfs.protocol import paths, requests
 from xsfs.protocol.packet import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from xsfs.aio.client import Client
     from xsfs.fs.model.nodes import Inode, Node, View
     from xsfs.fs.model.table import NodeTable
-    from xsfs.mount.options import Options
+    from xsfs.fs.options import Options
     from xsfs.protocol.requests import Request
 
 log = logging.getLogger(__name__)
@@ -60,40 +60,29 @@ def _longest_name(node: Node) -> int:
     return min(filenames.NAME_MAX, paths.ABSOLUTE_MAX - len(node.path) - 1)
 
 
-async def _ignore(node: Node, wait: bool) -> None:
-    """Nobody is there to be told."""
-
-
-class State(NamedTuple):
-    """A node as the store has it: permissions joined as on the wire, b"" when not asked for."""
-
-    value: bytes
-    names: list[bytes]
-    perms: bytes = b""
-
-
 class Tree:
     """The store as a tree of nodes, read through and remembered in the node table.
 
     Args:
         want_perms: fetch permissions with everything else, so that events can tell a change
             of permissions from one of the value.
+        suspect: called with a node that turned out to be gone, or another, with no event yet.
     """
 
     def __init__(
-        self, client: Client, table: NodeTable, options: Options, *, want_perms: bool
+        self,
+        client: Client,
+        table: NodeTable,
+        options: Options,
+        *,
+        want_perms: bool,
+        suspect: Callable[[Node], None],
     ) -> None:
         self.client = client
         self.table = table
         self.options = options
         self.started_ns = time.time_ns()
-        # Called with a node that turned out to be gone, or another, with no event yet.
-        self.suspect: Callable[[Node], None] = lambda node: None
-        # Called with a file that became a directory by what we did, and whether to return only
-        # when that is visible.
-        self.became_directory: Callable[[Node, bool], Awaitable[None]] = _ignore
-        # Whether the kernel has yet to hear of a node's creation, or of one it replaces.
-        self.unsettled: Callable[[Node], bool] = lambda node: False
+        self.suspect = suspect
         self._want_perms = want_perms
         self._warned: set[bytes] = set()
 
@@ -200,24 +189,8 @@ class Tree:
 
     def observe(self, node: Node, state: State, stamp: int) -> Node:
         """Remember a node's state, asked for when the view's clock stood at `stamp`."""
-        node.value, node.perms = state.value, state.perms
-        node.pending = False
-        parent = node.parent
-        if node.fetched < 0 and parent is not None and parent.subtree_changed > stamp:
-            # An event that came meanwhile may have been about it, and did not find it here.
-            stamp = -1
-        node.fetched, node.fetched_s = stamp, trio.current_time()
-        if state.names and not node.directory:
-            node.directory = True
+        if node.observe(state, stamp, trio.current_time()):
             self.suspect(node)
-        if node.announced is None:
-            node.announced = Announced(state.value, state.perms, node.directory)
-            node.compared = stamp
-        if node.announced.directory and not node.looked_up:
-            # With an event since, whoever comes to watch it would be told anew of what he saw.
-            node.names = set(state.names) if node.subtree_changed <= stamp else None
-        elif node.announced.directory and node.names is None:
-            node.names = set(state.names)
         return node
 
     async def prefetch(self, node: Node) -> None:

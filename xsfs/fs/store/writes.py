@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from xsfs.errors import NotFound, StoreError
 from xsfs.fs.model import names as filenames
-from xsfs.fs.store.reads import FSError, State
+from xsfs.fs.model.nodes import State
+from xsfs.fs.store.reads import FSError
 from xsfs.protocol import paths, requests
 
 if TYPE_CHECKING:
@@ -36,12 +37,23 @@ def check_name(name: bytes) -> None:
 
 
 class Steps:
-    """What creation, removal and renaming have in common."""
+    """What creation, removal and renaming have in common.
 
-    def __init__(self, tree: Tree, echoes: Echoes) -> None:
+    Args:
+        became_directory: called with a file that became a directory by what we did, and
+            whether to return only when that is visible.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        echoes: Echoes,
+        became_directory: Callable[[Node, bool], Awaitable[None]],
+    ) -> None:
         self.tree = tree
         self.client = tree.client
         self.echoes = echoes
+        self._became_directory = became_directory
 
     # -- in the store -------------------------------------------------------------------------
 
@@ -181,7 +193,7 @@ class Steps:
             parent.names.add(node.name)
         if not parent.directory:
             parent.directory = True
-            await self.tree.became_directory(parent, wait)
+            await self._became_directory(parent, wait)
 
     def record_removal(self, node: Node) -> None:
         """We removed it."""

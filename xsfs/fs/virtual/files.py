@@ -15,6 +15,7 @@ import stat
 from functools import partial
 from typing import TYPE_CHECKING
 
+from xsfs.fs.model.nodes import Inode, InodeKind
 from xsfs.fs.store.handles import TextHandle
 from xsfs.fs.store.reads import FSError
 from xsfs.fs.virtual import metrics
@@ -22,7 +23,7 @@ from xsfs.fs.virtual import metrics
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from xsfs.fs.model.nodes import Node, View
+    from xsfs.fs.model.nodes import Node
     from xsfs.fs.store.handles import Handle
 
 
@@ -93,21 +94,31 @@ class VirtualDirectory(VirtualFile):
         return self._entries
 
 
+class VirtualInode(Inode):
+    """What the kernel knows of a virtual file."""
+
+    __slots__ = ("virtual_file",)
+
+    def __init__(self, ino: int, node: Node, virtual_file: VirtualFile) -> None:
+        super().__init__(ino, node, InodeKind.VIRTUAL)
+        self.virtual_file = virtual_file
+
+
 class VirtualFiles:
     """Which virtual files there are: at the root of the mount, and in every directory.
 
     Args:
-        view: the plain one; other views bring virtual_files of their own.
+        root: the node at the root of the mount.
         hidden: at the root, and not listed there.
-        everywhere: what makes the virtual_file of a node, by name.
+        everywhere: what makes the virtual file of a node, by name; None where it has none.
     """
 
     def __init__(
         self,
-        view: View,
+        root: Node,
         counts: Callable[[], dict[str, int]],
         hidden: Iterable[VirtualFile],
-        everywhere: Mapping[bytes, Callable[[Node], VirtualFile]],
+        everywhere: Mapping[bytes, Callable[[Node], VirtualFile | None]],
     ) -> None:
         stats = TextFile(b"stats", lambda: json.dumps(counts(), indent=1).encode() + b"\n")
         prometheus = TextFile(b"metrics", lambda: metrics.text(counts()))
@@ -117,24 +128,20 @@ class VirtualFiles:
             for name in (b"@introduceDomain", b"@releaseDomain")
         }
         self._everywhere = everywhere
-        view.virtual_files |= self.listed
-        view.virtual_files |= {
-            virtual_file.name: virtual_file
-            for virtual_file in (
-                VirtualDirectory(b".xsfs", {b"stats": stats, b"metrics": prometheus}),
-                *hidden,
-            )
-        }
+        self._root = root
+        own = VirtualDirectory(b".xsfs", {b"stats": stats, b"metrics": prometheus})
+        self._at_root = self.listed | {file.name: file for file in (own, *hidden)}
 
     def find(self, node: Node, name: bytes) -> VirtualFile | None:
         """The virtual file of that name in a node's directory."""
         make = self._everywhere.get(name)
         if make is None:
-            return node.view.virtual_files.get(name) if node.parent is None else None
+            return self._at_root.get(name) if node is self._root else None
         for inode in node.inodes:
-            virtual_file = inode.virtual_file
-            if virtual_file is not None and virtual_file.name == name and virtual_file.shared:
-                return virtual_file
+            if isinstance(inode, VirtualInode):
+                virtual_file = inode.virtual_file
+                if virtual_file.name == name and virtual_file.shared:
+                    return virtual_file
         return make(node)
 
 

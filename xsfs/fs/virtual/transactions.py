@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Writing to it commits; at the top of each transaction's directory.
+COMMIT = b".commit"
+
 # How many may be open at once. The daemons let a guest have ten, and root as many as it
 # likes; but each makes every other's commit dearer, and a script that forgets them is mistaken.
 MAX_OPEN = 100
@@ -107,9 +110,15 @@ class Transactions(VirtualFile):
         plain = self._table.view
         view = View(plain.root.path, tx_id, plain)
         transaction = Transaction(name, view, trio.current_time())
-        view.virtual_files[b".commit"] = _Commit(self, transaction)
         self._open[name] = transaction
         return view.root
+
+    def commit_file(self, node: Node) -> VirtualFile | None:
+        """The `.commit` of a node that is the top of a transaction's directory."""
+        for transaction in self._open.values():
+            if transaction.view.root is node:
+                return _CommitFile(self, transaction)
+        return None
 
     async def rmdir(self, name: bytes) -> None:
         """Abort a transaction.
@@ -179,13 +188,13 @@ class Transactions(VirtualFile):
                     await self.abort(transaction)
 
 
-class _Commit(VirtualFile):
+class _CommitFile(VirtualFile):
     """The file `.commit` at the top of a transaction's directory."""
 
     mode = stat.S_IFREG | 0o200
 
     def __init__(self, transactions: Transactions, transaction: Transaction) -> None:
-        super().__init__(b".commit")
+        super().__init__(COMMIT)
         self._transactions = transactions
         self._transaction = transaction
 

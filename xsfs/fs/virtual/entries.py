@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from xsfs.fs.model import names as filenames
 from xsfs.fs.model.nodes import InodeKind, Node
 from xsfs.fs.store.reads import FSError
+from xsfs.fs.virtual.files import VirtualInode
 
 if TYPE_CHECKING:
     from xsfs.fs.model.nodes import Inode
@@ -49,13 +50,13 @@ class Entries:
             StoreError: what the store said.
         """
         node = parent.node
-        if parent.virtual_file is not None:
+        if isinstance(parent, VirtualInode):
             entry = parent.virtual_file.entries().get(name)
             if entry is None:
                 raise FSError(errno.ENOENT)
             if isinstance(entry, Node):
                 return self._table.inode(entry, InodeKind.DIRECTORY)
-            return self._control_inode(node, entry)
+            return self._virtual_inode(node, entry)
         if (own := self.virtual_file(node, name)) is not None:
             return own
         if name == filenames.VALUE:
@@ -80,13 +81,13 @@ class Entries:
     def virtual_file(self, parent: Node, name: bytes) -> Inode | None:
         """The inode of a file of our own making, if there is one of that name."""
         virtual_file = self._virtual_files.find(parent, name)
-        return None if virtual_file is None else self._control_inode(parent, virtual_file)
+        return None if virtual_file is None else self._virtual_inode(parent, virtual_file)
 
-    def _control_inode(self, node: Node, virtual_file: VirtualFile) -> Inode:
+    def _virtual_inode(self, node: Node, virtual_file: VirtualFile) -> Inode:
         for inode in node.inodes:
-            if inode.virtual_file is virtual_file:
+            if isinstance(inode, VirtualInode) and inode.virtual_file is virtual_file:
                 return inode
-        return self._table.add(node, InodeKind.VIRTUAL, virtual_file)
+        return self._table.add(lambda ino: VirtualInode(ino, node, virtual_file))
 
     async def names(self, inode: Inode) -> list[bytes]:
         """What a directory lists.
@@ -94,7 +95,7 @@ class Entries:
         Raises:
             StoreError: what the store said.
         """
-        if inode.virtual_file is not None:
+        if isinstance(inode, VirtualInode):
             return [b".", b"..", *sorted(inode.virtual_file.entries())]
         names = await self._tree.listing(inode.node)
         if inode is self._table.root:
@@ -127,7 +128,7 @@ class Entries:
         """
         name, inode = handle.names[index], handle.inode
         node = inode.node
-        if inode.virtual_file is not None or not filenames.is_node_name(name):
+        if inode.kind is InodeKind.VIRTUAL or not filenames.is_node_name(name):
             return await self._found(inode, name)
         if (own := self.virtual_file(node, name)) is not None:
             return own

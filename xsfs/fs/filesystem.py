@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""The whole file system, put together: the one place where its parts are made and meet.
+
+The mount's session and every test of fs/ build it here. What a part needs of another it is
+handed when it is made: nothing is set afterwards.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from xsfs.aio.client import Client
+from xsfs.fs.fuse.attributes import Attributes
+from xsfs.fs.fuse.helper_requests import HelperRequests
+from xsfs.fs.fuse.operations import Operations
+from xsfs.fs.inotify.queue import NotificationQueue
+from xsfs.fs.inotify.watcher import Watcher
+from xsfs.fs.model.table import NodeTable
+from xsfs.fs.store.changes import Changes
+from xsfs.fs.store.reads import Tree
+from xsfs.fs.virtual import event_file, json_file
+from xsfs.fs.virtual.entries import Entries
+from xsfs.fs.virtual.files import VirtualFiles
+from xsfs.fs.virtual.transactions import COMMIT, Transactions
+
+if TYPE_CHECKING:
+    from xsfs.fs.model.nodes import Node
+    from xsfs.fs.options import Options
+
+
+class FileSystem:
+    """The store at a socket or device, as files.
+
+    The client is to be run, then `start` called, then the watcher and the queue run.
+
+    Args:
+        path: the store's socket or device.
+        client: what connects there.
+    """
+
+    def __init__(self, path: str, options: Options, client: type[Client] = Client) -> None:
+        self.client = client(
+            path,
+            timeout_s=options.timeout_s,
+            on_loss=self._on_loss,
+            on_reconnect=self.events_lost,
+        )
+        self.table = NodeTable(options.root)
+        self.tree = Tree(
+            self.client,
+            self.table,
+            options,
+            want_perms=options.events == "full",
+            suspect=self._suspect,
+        )
+        self.queue = NotificationQueue(self.table, options.events)
+        self.watcher = Watcher(self.tree, self.queue)
+        self.transactions = Transactions(self.client, self.table, self.watcher.settle)
+        self.subtrees = json_file.Subtrees(self.client, self.watcher)
+        entries = Entries(
+            self.tree,
+            VirtualFiles(
+                self.table.root.node,
+                self.counts,
+                hidden=[self.transactions],
+                everywhere={
+                    COMMIT: self.transactions.commit_file,
+                    json_file.NAME: self.subtrees.virtual_file,
+                    event_file.NAME: partial(event_file.EventFile, self.client),
+                },
+            ),
+        )
+        self.operations = Operations(
+            self.tree,
+            Changes(self.tree, self.watcher.echoes, self.queue.became_directory),
+            entries,
+            Attributes(self.tree, entries, self.queue.is_unsettled),
+            HelperRequests(self.table, entries, self.queue),
+        )
+
+    async def start(self) -> None:
+        """Set the watches and read the root; the client runs.
+
+        Raises:
+            XenStoreError: what the store said.
+        """
+        await self.watcher.watch()
+        await self.tree.refresh_node(self.table.root.node)
+        await self.tree.prefetch(self.table.root.node)
+
+    def counts(self) -> dict[str, int]:
+        """What `.xsfs/stats` shows."""
+        return {
+            "inodes": len(self.table),
+            "connections": self.client.epoch,
+            "transactions": len(self.transactions),
+            "unsteady_snapshots": 0,
+            **self.watcher.counts,
+            **self.queue.counts,
+        }
+
+    def events_lost(self) -> None:
+        """Events may have been lost: look at everything again."""
+        self.watcher.reconnected()
+
+    def _suspect(self, node: Node) -> None:
+        self.watcher.suspect(node)
+
+    def _on_loss(self) -> None:
+        self.transactions.lost()
