@@ -193,8 +193,8 @@ def test_the_sample_is_a_host_with_guests() -> None:
             back = values[front + b"/backend"]
             assert values[back + b"/frontend"] == front
             assert values[front + b"/state"] == values[back + b"/state"] == b"4"
-            assert perms[front][0].domid == guest.domid
-            assert perms[back][0].domid == 0
+            assert perms[front].owner == guest.domid
+            assert perms[back].owner == 0
         assert values[values[home + b"/vm"] + b"/name"] == guest.name
         assert values[values[home + b"/console/backend"] + b"/frontend"] == home + b"/console"
 

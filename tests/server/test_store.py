@@ -17,7 +17,7 @@ from xsfs.errors import InvalidPath
 from xsfs.protocol import paths
 from xsfs.protocol.packet import PacketParser
 from xsfs.server import C_XENSTORED, OXENSTORED, Rules, Store
-from xsfs.server.access import Entry, Right
+from xsfs.server.access import Entry, Perms, Right
 from xsfs.server.tree import walk_down
 
 OK = b"OK\0"
@@ -318,7 +318,7 @@ class TestLikeOxenstored:
         store = Store(OXENSTORED)
         store.domains[5].introduced = True
         guest = Client(store, 5)
-        store.tree.put(b"/", b"", (Entry(5, Right.NONE),), b"")
+        store.tree.put(b"/", b"", Perms((Entry(5, Right.NONE),)), b"")
         number = int(guest.ask(Op.TRANSACTION_START, b"\0")[:-1])
         for _ in range(1024):
             assert guest.ask(Op.READ, b"/\0", number) == b""

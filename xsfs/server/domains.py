@@ -19,7 +19,8 @@ class Domain:
     """A domain, introduced or not.
 
     Args:
-        born: the store's generation when it came to be; older permissions are not meant for it.
+        born: how many domains had been released when it came to its id; permissions set before
+            that are not meant for it.
     """
 
     def __init__(self, domid: int, born: int = 0) -> None:
@@ -41,6 +42,8 @@ class Domains:
 
     def __init__(self) -> None:
         self._domains: dict[int, Domain] = {}
+        # How many have been released.
+        self.released = 0
         self[0].introduced = True
 
     def __getitem__(self, domid: int) -> Domain:
@@ -58,13 +61,14 @@ class Domains:
         return domid == DOMID_SELF or (known is not None and known.introduced)
 
     def born(self, domid: int) -> int:
-        """The store's generation when the domain came to be."""
+        """How many domains had been released when the domain came to its id."""
         known = self._domains.get(domid)
         return 0 if known is None else known.born
 
-    def release(self, domid: int, generation: int) -> None:
-        """The domain is gone; another one may come under its id."""
-        self._domains[domid] = Domain(domid, generation)
+    def release(self, domid: int) -> None:
+        """The domain is gone; another one may come to its id."""
+        self.released += 1
+        self._domains[domid] = Domain(domid, self.released)
         for other in self._domains.values():
             if other.target == domid:
                 other.target = None

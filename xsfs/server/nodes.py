@@ -10,7 +10,7 @@ from xsfs.errors import InvalidPath
 from xsfs.protocol import paths
 from xsfs.protocol.packet import PAYLOAD_MAX
 from xsfs.server import access, quota
-from xsfs.server.access import Right
+from xsfs.server.access import Perms, Right
 from xsfs.server.errors import Refused
 from xsfs.server.payload import OK, leading_number, one, strings
 from xsfs.server.transactions import Change
@@ -99,10 +99,11 @@ def set_perms(store: Store, connection: Connection, view: View, payload: bytes) 
     domid = connection.domain.domid
     if not connection.privileged and len(entries) > store.quotas.limit(quota.PERMISSIONS, domid):
         raise Refused(store.rules.over_quota)
-    perms = access.parse(entries)
-    if perms is None:
+    parsed = access.parse(entries)
+    if parsed is None:
         raise Refused(b"EINVAL")
-    if not store.domains.exists(perms[0].domid):
+    perms = Perms(parsed, store.domains.released)
+    if not store.domains.exists(perms.owner):
         raise Refused(b"ENOENT")
     special = path_text.startswith(b"@")
     path = path_text if special else store.canonical(connection, path_text)
@@ -111,7 +112,7 @@ def set_perms(store: Store, connection: Connection, view: View, payload: bytes) 
     node = store.find(connection, view, path, Right.WRITE | Right.OWNER)
     if node is None:
         raise Refused(b"ENOENT")
-    if not connection.privileged and perms[0].domid != node.owner:
+    if not connection.privileged and perms.owner != node.owner:
         raise Refused(b"EPERM")
     store.put(connection, view, [Put(path, node.value, perms, node.children)])
     if not special:

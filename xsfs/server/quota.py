@@ -39,7 +39,7 @@ _NODE_ENTRY = 8
 
 def node_size(node: Put) -> int:
     """What counts against NODE_SIZE, in bytes."""
-    entries = _NODE_ENTRY * len(node.perms)
+    entries = _NODE_ENTRY * len(node.perms.entries)
     return _NODE_HEADER + entries + len(node.value) + len(node.children)
 
 

@@ -38,6 +38,8 @@ class Rules:
     creator_owns: bool
     # Nodes that go with their domain raise events.
     release_events: bool
+    # Permission entries for a domain that is gone are still listed, without effect.
+    stale_entries: bool
     # Bytes in a value; None: what the packet leaves.
     value_max: int | None
     # Bytes in a path, what follows /local/domain/N/ in it.
@@ -61,6 +63,7 @@ C_XENSTORED = Rules(
     long_listings=False,
     creator_owns=True,
     release_events=True,
+    stale_entries=True,
     value_max=None,
     path_max=2048,
     unknown_transaction=b"ENOENT",
@@ -81,6 +84,7 @@ OXENSTORED = Rules(
     long_listings=True,
     creator_owns=False,
     release_events=False,
+    stale_entries=False,
     value_max=2048,
     path_max=1024,
     unknown_transaction=b"EIO",

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from xsfs.server.access import Entry, Right
+from xsfs.server.access import Entry, Perms, Right
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from xsfs.server.access import Perms
 
 # enum xenbus_state (xs_wire.h's neighbour, io/xenbus.h).
 _CONNECTED = b"4"
@@ -302,4 +300,4 @@ def _below(
 
 def _perms(owner: int, reader: int | None = None) -> Perms:
     mine = (Entry(owner, Right.NONE),)
-    return mine if reader is None else (*mine, Entry(reader, Right.READ))
+    return Perms(mine if reader is None else (*mine, Entry(reader, Right.READ)))

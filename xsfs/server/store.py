@@ -15,7 +15,7 @@ from xsfs.errors import InvalidPath
 from xsfs.protocol import paths
 from xsfs.protocol.packet import PAYLOAD_MAX, Op
 from xsfs.server import access, quota
-from xsfs.server.access import Right
+from xsfs.server.access import DOM0_ONLY, Right
 from xsfs.server.connection import Connection
 from xsfs.server.domains import Domains
 from xsfs.server.errors import Refused
@@ -24,7 +24,6 @@ from xsfs.server.quota import Quotas
 from xsfs.server.rules import C_XENSTORED, Rules
 from xsfs.server.transactions import Change, SnapshotTransaction, Transaction
 from xsfs.server.tree import (
-    DOM0_ONLY,
     SPECIAL,
     Tree,
     forget_child,
@@ -88,10 +87,10 @@ class Store:
             else:
                 for put in plan_creation(self.tree, path, value, None):
                     self.tree.put(*put)
-        for path, entries in (perms or {}).items():
+        for path, wanted in (perms or {}).items():
             node = self.tree.get(path)
             if node is not None:
-                self.tree.put(path, node.value, entries, node.children)
+                self.tree.put(path, node.value, wanted, node.children)
 
     def values(self) -> dict[bytes, bytes]:
         """The value of every node, by path, parents before children."""
@@ -201,11 +200,7 @@ class Store:
         """What a connection may do with a node."""
         if connection.privileged:
             return Right.ALL
-        return access.rights(
-            node.perms,
-            connection.domain.domids,
-            lambda domid: self.domains.born(domid) <= node.generation,
-        )
+        return access.rights(node.perms, connection.domain.domids, self.domains.born)
 
     def find(self, connection: Connection, view: View, path: bytes, right: Right) -> Node | None:
         """The node at `path`, None if there is none.
@@ -276,19 +271,24 @@ class Store:
             self.fire(view, Change(path, path != top, told[path], None))
 
     def release(self, domain: Domain) -> None:
-        """A domain is gone, with its connections and its nodes."""
+        """A domain is gone, with its connections, its nodes, and what others granted it."""
         for connection in self.of_domain(domain):
             self.reset(connection)
             connection.close()
-        self.domains.release(domain.domid, self.tree.generation + 1)
-        self.quotas.forget(domain.domid)
+        domid = domain.domid
+        self.domains.release(domid)
+        self.quotas.forget(domid)
         for path in (b"/", *SPECIAL):
             node = self.tree.get(path)
-            if node is not None and node.owner == domain.domid:
+            if node is not None and node.owner == domid:
                 self.tree.put(path, node.value, DOM0_ONLY, node.children)
         for path, node in walk_down(self.tree, b"/"):
-            if node.owner == domain.domid:
+            if node.owner == domid:
                 self.remove(self.tree, path, node, silent=not self.rules.release_events)
+        for path, node in self.tree.items():
+            kept = node.perms.without(domid)
+            if kept != node.perms and (path in SPECIAL or not self.rules.stale_entries):
+                self.tree.put(path, node.value, kept, node.children)
 
     # --- transactions ---
 

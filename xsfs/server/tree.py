@@ -13,15 +13,13 @@ import itertools
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from xsfs.protocol import paths
-from xsfs.server.access import Entry, Right
+from xsfs.server.access import DOM0_ONLY
 from xsfs.server.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from xsfs.server.access import Perms
-
-DOM0_ONLY: Perms = (Entry(0, Right.NONE),)
 
 # Their permissions say who hears the special watches; they are in no listing.
 INTRODUCE = b"@introduceDomain"
@@ -42,7 +40,7 @@ class Node(NamedTuple):
     @property
     def owner(self) -> int:
         """The domain that the node belongs to."""
-        return self.perms[0].domid
+        return self.perms.owner
 
     @property
     def names(self) -> list[bytes]:
@@ -120,6 +118,10 @@ class Tree:
             self.generation += 1
             del self._nodes[path]
 
+    def items(self) -> list[tuple[bytes, Node]]:
+        """Every node that there is now, with its path, in no order."""
+        return list(self._nodes.items())
+
     def owned(self, domid: int) -> int:
         """How many nodes belong to a domain."""
         return self._owned.get(domid, 0)
@@ -161,7 +163,7 @@ def plan_creation(view: View, path: bytes, value: bytes, owner: int | None) -> l
     top, node, missing = nearest(view, path)
     perms = node.perms
     if owner is not None:
-        perms = (Entry(owner, perms[0].right), *perms[1:])
+        perms = perms.owned_by(owner)
     plan = [Put(missing[0], value, perms, b"")]
     for below, above in itertools.pairwise(missing):
         plan.append(Put(above, b"", perms, paths.name(below) + b"\0"))

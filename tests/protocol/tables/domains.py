@@ -6,7 +6,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.protocol.conversation import ANY, GUEST, NEW_ID, OK, T0, T1, A, B, G, Hear, Only, Say
+from tests.protocol.conversation import (
+    ANY,
+    GUEST,
+    NEW_ID,
+    OK,
+    T0,
+    T1,
+    T2,
+    A,
+    B,
+    G,
+    Hear,
+    Leave,
+    Only,
+    Say,
+)
 from tests.protocol.tables.words import (
     CONTROL,
     DIRECTORY,
@@ -74,6 +89,98 @@ TABLES["a guest comes and goes"] = [
     Say(A, T0, RELEASE, b"%d\0" % GUEST, OK),
     Hear(B, [(b"@releaseDomain", b"out")]),
     Say(A, T0, INTRODUCED, b"%d\0" % GUEST, b"F\0"),
+]
+
+# The guest leaves, with its domain.
+GONE: Sequence[Row] = [Leave(G), Say(A, T0, RELEASE, b"%d\0" % GUEST, OK)]
+# xenstored takes a domain for younger than a node only if something changed in between.
+LATER = Say(A, T0, WRITE, b"/t/later\0", OK)
+SHARED = b"n0\0b%d\0" % GUEST
+
+TABLES["what was shared with a domain is not shared with the next of its id"] = [
+    Say(G, T0, READ, HOME + b"\0", b""),
+    *[
+        row
+        for node in (b"/t/kept", b"/t/rewritten", b"/t/parent", b"/t/anew", b"/t/twice")
+        for row in (
+            Say(A, T0, WRITE, node + b"\0v", OK),
+            Say(A, T0, SET_PERMS, node + b"\0" + SHARED, OK),
+            Say(G, T0, READ, node + b"\0", b"v"),
+        )
+    ],
+    *GONE,
+    Say(A, T0, GET_PERMS, b"/t/kept\0", SHARED, b"n0\0"),
+    Say(A, T0, WRITE, b"/t/rewritten\0x", OK),
+    Say(A, T0, WRITE, b"/t/parent/child\0x", OK),
+    Say(A, T0, SET_PERMS, b"/t/anew\0" + SHARED, OK),
+    Say(G, T0, READ, b"/t/kept\0", EACCES),
+    Say(A, T0, WRITE, b"/t/kept\0x", OK),
+    *[
+        row
+        for node in (b"/t/kept", b"/t/rewritten", b"/t/parent", b"/t/parent/child")
+        for row in (
+            Say(G, T0, READ, node + b"\0", EACCES),
+            Say(G, T0, WRITE, node + b"\0v", EACCES),
+            Say(G, T0, WRITE, node + b"/below\0v", EACCES),
+            Say(A, T0, GET_PERMS, node + b"\0", SHARED, b"n0\0"),
+        )
+    ],
+    Say(G, T0, READ, b"/t/anew\0", b"v"),
+    Say(G, T0, WRITE, b"/t/anew\0w", OK),
+    Say(A, T0, SET_PERMS, b"/t/kept\0" + SHARED, OK),
+    Say(G, T0, READ, b"/t/kept\0", b"x"),
+    *GONE,
+    Say(G, T0, READ, b"/t/twice\0", EACCES),
+    Say(G, T0, READ, b"/t/anew\0", EACCES),
+]
+
+TABLES["a transaction brings no access back"] = [
+    Say(G, T0, READ, HOME + b"\0", b""),
+    Say(A, T0, WRITE, b"/t/a\0v", OK),
+    Say(A, T0, WRITE, b"/t/b\0v", OK),
+    Say(A, T0, SET_PERMS, b"/t/a\0" + SHARED, OK),
+    Say(G, T0, READ, b"/t/a\0", b"v"),
+    Say(A, T1, START, b"\0", NEW_ID),
+    Say(A, T1, WRITE, b"/t/a\0w", OK),
+    *GONE,
+    Say(A, T1, END, b"T\0", OK),
+    LATER,
+    Say(G, T0, READ, b"/t/a\0", EACCES),
+    Say(G, T2, START, b"\0", NEW_ID),
+    Say(G, T2, READ, b"/t/a\0", EACCES),
+    Say(G, T2, WRITE, b"/t/a\0w", EACCES),
+    Say(G, T2, END, b"F\0", OK),
+]
+
+TABLES["what a domain owned goes with it"] = [
+    Say(A, T0, WRITE, b"/t/theirs/below\0v", OK),
+    Say(A, T0, SET_PERMS, b"/t/theirs\0n%d\0" % GUEST, OK),
+    Say(G, T0, WRITE, b"/t/theirs/own\0v", OK),
+    Say(A, T0, WRITE, b"/t/ours\0v", OK),
+    Say(A, T0, SET_PERMS, b"/t/ours\0" + SHARED, OK),
+    Say(G, T0, WRITE, b"/t/ours/own\0v", OK),
+    Say(A, T0, READ, b"/t/theirs/below\0", b"v"),
+    *GONE,
+    Say(A, T0, READ, b"/t/theirs\0", ENOENT),
+    Say(A, T0, READ, b"/t/ours\0", b"v"),
+    Say(A, T0, READ, b"/t/ours/own\0", ENOENT, b"v"),
+    Say(A, T0, READ, HOME + b"\0", ENOENT),
+    LATER,
+    Say(G, T0, READ, b"/t/ours\0", EACCES),
+    Say(G, T0, WRITE, b"own\0v", OK),
+]
+
+TABLES["a domain that is introduced again is the one it was"] = [
+    Say(A, T0, WRITE, b"/t/a\0v", OK),
+    Say(A, T0, SET_PERMS, b"/t/a\0" + SHARED, OK),
+    Say(G, T0, READ, b"/t/a\0", b"v"),
+    Say(A, T0, SET_PERMS, b"@releaseDomain\0n0\0r%d\0" % GUEST, OK),
+    Say(G, T0, WATCH, b"@releaseDomain\0out\0", OK),
+    Hear(G, [(b"@releaseDomain", b"out")]),
+    *GONE,
+    Say(G, T0, WATCH, b"@releaseDomain\0out\0", OK),
+    Hear(G, [(b"@releaseDomain", b"out")]),
+    Say(A, T0, SET_PERMS, b"@releaseDomain\0n0\0", OK),
 ]
 
 TABLES["requests that are none"] = [
