@@ -74,6 +74,10 @@ def test_the_command_loads_json(rundir: Path) -> None:
 def test_the_command_is_like_the_other_daemon(rundir: Path) -> None:
     process = start("--socket", str(rundir / "s"), "--sample", "--like", "oxenstored")
     assert ask(str(rundir / "s"), Op.DIRECTORY, b"/local/domain\0") == b"0\x001\x002\x005\0"
+    for domid in (b"1", b"2", b"5"):
+        assert ask(str(rundir / "s"), Op.IS_DOMAIN_INTRODUCED, domid + b"\0") == b"T\0"
+    assert ask(str(rundir / "s"), Op.IS_DOMAIN_INTRODUCED, b"3\0") == b"F\0"
+    assert ask(str(rundir / "s"), Op.RELEASE, b"5\0") == b"OK\0"
     with pytest.raises(Refused, match="ENOSYS"):
         ask(str(rundir / "s"), Op.DIRECTORY_PART, b"/\x000\0")
     process.terminate()
@@ -181,13 +185,14 @@ def test_the_sample_is_a_host_with_guests() -> None:
     values, perms = sample.tree(), sample.permissions()
     assert set(values) == set(perms)
     store = Store()
-    store.load(values, perms)
+    sample.load(store)
     values = {b"/": b""} | values
     assert store.values() == values
     assert jsontree.loads(jsontree.dumps(values)) == values
     for guest in sample.GUESTS:
         home = b"/local/domain/%d" % guest.domid
         assert values[home + b"/name"] == guest.name
+        assert store.domains.is_introduced(guest.domid)
         for kind, number in ((b"vbd", b"51712"), (b"vif", b"0")):
             front = home + b"/device/" + kind + b"/" + number
             back = values[front + b"/backend"]

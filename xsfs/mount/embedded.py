@@ -51,7 +51,7 @@ class Embedded:
 def _filled(load: str | None) -> Store:
     store = Store()
     if load is None:
-        store.load(sample.tree(), sample.permissions())
+        sample.load(store)
         return store
     try:
         with open(load, "rb") as file:

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.load is not None:
             store.load(jsontree.loads(options.load.read_bytes()))
         elif options.sample:
-            store.load(sample.tree(), sample.permissions())
+            sample.load(store)
         _allow_many_connections()
         with Listener(store, {0: options.socket, **dict(options.domain)}) as listener:
             for number in (signal.SIGTERM, signal.SIGINT):

@@ -14,6 +14,8 @@ from xsfs.server.access import Entry, Perms, Right
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from xsfs.server.store import Store
+
 # enum xenbus_state (xs_wire.h's neighbour, io/xenbus.h).
 _CONNECTED = b"4"
 
@@ -63,6 +65,13 @@ GUESTS = (
 # Of the first virtual disk and those after it: xvda, xvdb, ... (vbd-interface).
 _FIRST_DISK = 51712
 _DISK_STEP = 16
+
+
+def load(store: Store) -> None:
+    """Put the host into a store, its guests introduced."""
+    store.load(tree(), permissions())
+    for guest in GUESTS:
+        store.domains[guest.domid].introduced = True
 
 
 def tree() -> dict[bytes, bytes]:
