@@ -85,21 +85,30 @@ def test_the_command_is_like_the_other_daemon(rundir: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status"),
+    ("arguments", "status", "reason"),
     [
-        ([], 2),
-        (["--socket", "s", "--domain", "5"], 2),
-        (["--socket", "s", "--domain", "0=x"], 2),
-        (["--socket", "s", "--domain", "40000=x"], 2),
-        (["--socket", "s", "--like", "nothing"], 2),
-        (["--socket", "s", "--load", "missing"], 1),
-        (["--socket", "s", "--load", "list.json"], 1),
-        (["--socket", "missing/s"], 1),
-        (["--socket", "x" * 200], 1),
+        ([], 2, "the following arguments are required: --socket"),
+        (["--socket", "s", "--domain", "5"], 2, "5: DOMID=PATH is needed"),
+        (["--socket", "s", "--domain", "0=x"], 2, "0=x: DOMID=PATH is needed"),
+        (["--socket", "s", "--domain", "40000=x"], 2, "40000=x: DOMID=PATH is needed"),
+        (["--socket", "s", "--like", "nothing"], 2, "invalid choice: 'nothing'"),
+        (["--socket", "s", "--load", "missing"], 1, "missing: No such file or directory"),
+        (
+            ["--socket", "s", "--load", "list.json"],
+            1,
+            "list.json: an object, a string or null is expected",
+        ),
+        (["--socket", "s", "--load", "bad.json"], 1, "bad.json: "),
+        (["--socket", "missing/s"], 1, "missing/s: No such file or directory"),
+        (["--socket", "s", "--domain", "5=missing/s"], 1, "missing/s: No such file or directory"),
+        (["--socket", "x" * 200], 1, "x" * 200 + ": File name too long"),
     ],
 )
-def test_a_command_that_cannot_be(rundir: Path, arguments: list[str], status: int) -> None:
+def test_a_command_that_cannot_be(
+    rundir: Path, arguments: list[str], status: int, reason: str
+) -> None:
     (rundir / "list.json").write_text("[]")
+    (rundir / "bad.json").write_text('{"a": ')
     done = subprocess.run(
         [sys.executable, "-m", "xsfs.server", *arguments],
         cwd=rundir,
@@ -109,9 +118,11 @@ def test_a_command_that_cannot_be(rundir: Path, arguments: list[str], status: in
     )
     assert done.returncode == status
     assert done.stdout == b""
-    assert done.stderr.splitlines()[-1].startswith((b"xsfs.server: ", b"python -m xsfs.server: "))
+    *_, last = lines = done.stderr.decode().splitlines()
+    assert reason in last
     if status == 1:
-        assert len(done.stderr.splitlines()) == 1
+        assert len(lines) == 1
+        assert last.startswith(f"xsfs.server: {reason}")
 
 
 def test_a_stale_socket_is_replaced_and_a_live_one_is_not(rundir: Path) -> None:

@@ -39,8 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 signal.signal(number, lambda *_: listener.stop())
             print("listening", flush=True)
             listener.run()
-    except (OSError, ValueError) as error:
-        print(f"xsfs.server: {error}", file=sys.stderr)
+    except OSError as error:
+        what = error.filename or options.socket
+        print(f"xsfs.server: {what}: {error.strerror}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"xsfs.server: {options.load}: {error}", file=sys.stderr)
         return 1
     return 0
 

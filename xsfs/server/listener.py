@@ -176,8 +176,13 @@ async def serve(
 def _listening(path: str) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX) as listening:
         listening.setblocking(False)
-        _remove_stale(path)
-        listening.bind(path)
+        try:
+            _remove_stale(path)
+            listening.bind(path)
+        except OSError as error:
+            # bind(2) names no path, and Python gives a path that is too long no number.
+            number = error.errno or errno.ENAMETOOLONG
+            raise OSError(number, os.strerror(number), path) from None
         try:
             # Nobody can connect before listen().
             os.chmod(path, 0o600)
