@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import select
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.xen.daemons import Daemon
+    from xsfs.client.compat import Permission
 
 PATH = TOP.decode()
 
@@ -28,7 +30,8 @@ def handle(client: Client, shared_daemon: Daemon, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("XENSTORED_PATH", str(shared_daemon.socket))
     handle = xs()
     yield handle
-    handle.close()
+    with suppress(Error):
+        handle.close()
 
 
 # tools/python/xen/lowlevel/xs/xs.c, xshandle_methods.
@@ -66,8 +69,12 @@ def test_nodes_with_bytes(handle: xs) -> None:
 def test_permissions(handle: xs, client: Client) -> None:
     handle.write("0", PATH, "")
     assert handle.get_permissions("0", PATH) == [{"dom": 0, "read": 0, "write": 0}]
-    entries = [{"dom": 0}, {"dom": 1, "read": True}, {"dom": 2, "read": 1, "write": 1}]
-    handle.set_permissions("0", PATH, entries)  # type: ignore[arg-type]
+    entries: list[Permission] = [
+        {"dom": 0},
+        {"dom": 1, "read": True},
+        {"dom": 2, "read": 1, "write": 1},
+    ]
+    handle.set_permissions("0", PATH, entries)
     assert client.get_perms(TOP) == [b"n0", b"r1", b"b2"]
     assert handle.get_permissions("0", PATH) == [
         {"dom": 0, "read": 0, "write": 0},
@@ -75,7 +82,8 @@ def test_permissions(handle: xs, client: Client) -> None:
         {"dom": 2, "read": 1, "write": 2},
     ]
     # Who is given access by the first entry is not the owner.
-    handle.set_permissions("0", PATH, [{"dom": 1, "write": 1}])
+    entries = [{"dom": 1, "write": 1}]
+    handle.set_permissions("0", PATH, entries)
     assert client.get_perms(TOP) == [b"n0", b"w1"]
     handle.set_permissions("0", PATH, [b"b0", b"r7"])
     assert client.get_perms(TOP) == [b"b0", b"r7"]
@@ -98,7 +106,7 @@ def test_sixteen_transactions(handle: xs) -> None:
     # Handles are hexadecimal.
     handles = [handle.transaction_start() for _ in range(17)]
     for number, transaction in enumerate(handles):
-        handle.write(transaction.decode(), PATH + f"/{number}", "1")
+        handle.write(transaction, PATH + f"/{number}", "1")
     for transaction in handles:
         handle.transaction_end(transaction, 1)
 
@@ -134,10 +142,70 @@ def test_watches(handle: xs, client: Client) -> None:
     assert caught.value.args[0] == errno.ENOENT
 
 
+class Incomparable:
+    """A token that may be known by its identity alone."""
+
+    def __eq__(self, other: object) -> bool:
+        raise AssertionError("compared")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def test_tokens_are_known_by_identity(handle: xs, client: Client) -> None:
+    tokens = [Incomparable() for _ in range(20)]
+    for token in tokens:
+        handle.watch(PATH, token)
+    heard = [handle.read_watch()[1] for _ in tokens]
+    assert [id(token) for token in heard] == [id(token) for token in tokens]
+    for token in tokens[1:]:
+        handle.unwatch(PATH, token)
+    client[TOP] = b""
+    event = handle.read_watch()
+    assert event[1] is tokens[0]
+    assert handle.check_watch() is None
+
+
+def test_a_second_watch_of_the_same_path_and_token(handle: xs, client: Client) -> None:
+    token = object()
+    handle.watch(PATH, token)
+    handle.watch(PATH + "/a", token)
+    with pytest.raises(Error, match="File exists"):
+        handle.watch(PATH, token)
+    assert handle.read_watch() == (PATH, token)
+    assert handle.read_watch() == (PATH + "/a", token)
+    client[TOP] = b""
+    assert handle.read_watch() == (PATH, token)
+    assert handle.check_watch() is None
+    handle.unwatch(PATH, token)
+    client[TOP + b"/a"] = b""
+    assert handle.read_watch() == (PATH + "/a", token)
+
+
+def test_watches_of_many_threads(handle: xs) -> None:
+    shared = object()
+
+    def work(number: int) -> None:
+        for turn in range(25):
+            own = f"{number} {turn}"
+            handle.watch(f"{PATH}/{number}", own)
+            handle.watch(f"{PATH}/{number}", shared)
+            handle.write("0", f"{PATH}/{number}", "")
+            handle.check_watch()
+            handle.unwatch(f"{PATH}/{number}", own)
+            handle.unwatch(f"{PATH}/{number}", shared)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    handle.watch(PATH, "last")
+    while handle.read_watch() != (PATH, "last"):
+        pass
+    assert handle.check_watch() is None
+
+
 def test_domains(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XENSTORED_PATH", str(daemon.socket))
     handle = xs()
-    assert handle.get_domain_path(5) == b"/local/domain/5"
+    assert handle.get_domain_path(5) == "/local/domain/5"
     with Hypervisor(daemon.rundir) as hypervisor:
         hypervisor.create(5)
         with Ring(daemon.rundir, 5, port=2):

@@ -18,6 +18,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,9 @@ PACKAGES = (
     "libxentoolcore1",
     "libxentoollog1",
 )
+
+# The Python that Debian built Xen's modules for, where it is not the one that runs the tests.
+PYTHON_PACKAGES = ("python3.11-minimal", "libpython3.11-minimal", "libpython3.11-stdlib")
 
 # Where the packages are when the system's own package lists do not have them: the release
 # that has this version of Xen.  Its programs run on later releases too.
@@ -83,6 +87,22 @@ class Xen:
     def oxenstored_conf(self) -> Path:
         """Debian's configuration of oxenstored."""
         return self.root / "etc/xen/oxenstored.conf"
+
+    @property
+    def python_modules(self) -> Path:
+        """The folder with Xen's Python modules; `xen.lowlevel.xs` is for one version of Python."""
+        return self.root / f"usr/lib/xen-{XEN_VERSION}/lib/python"
+
+    def python(self) -> str:
+        """A Python of the version that `xen.lowlevel.xs` is for: this one, or an unpacked one.
+
+        Raises:
+            Unavailable: it cannot be fetched.
+        """
+        (binding,) = self.python_modules.glob("xen/lowlevel/xs.cpython-*.so")
+        if binding.name.endswith(sysconfig.get_config_var("EXT_SUFFIX")):
+            return sys.executable
+        return str(unpacked("python", PYTHON_PACKAGES) / "usr/bin/python3.11")
 
     def program(self, name: str) -> Path:
         """Path of a daemon or tool.

@@ -155,18 +155,15 @@ class Link:
                 with self._lock:
                     mailbox.waiters.discard(waiter)
 
-    def add_signal(self, mailbox: Mailbox) -> int:
-        """A descriptor that is readable while there are events in `mailbox`."""
+    def poll_fd(self, mailbox: Mailbox) -> int:
+        """A descriptor that is readable when `take` may have an event; to poll, not to read."""
         with self._lock:
-            flags = os.EFD_CLOEXEC | os.EFD_NONBLOCK
-            mailbox.signal_fd = os.eventfd(bool(mailbox.events), flags)
-            return mailbox.signal_fd
+            return mailbox.open_poll(self._stream.fileno())
 
-    def close_signal(self, mailbox: Mailbox) -> None:
-        """Close the descriptor that `add_signal` gave."""
+    def close_poll(self, mailbox: Mailbox) -> None:
+        """Close the descriptor that `poll_fd` gave, if it did."""
         with self._lock:
-            os.close(mailbox.signal_fd)
-            mailbox.signal_fd = -1
+            mailbox.close_poll()
 
     # -- waiting ------------------------------------------------------------------------------
 

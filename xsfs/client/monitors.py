@@ -7,7 +7,6 @@ Thread-safe; several threads may wait on one monitor, each event goes to one of 
 
 from __future__ import annotations
 
-import select
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -47,7 +46,6 @@ class Monitor:
         self._link: Link | None = None
         self._mailbox = Mailbox()
         self._watches: set[tuple[bytes, bytes]] = set()
-        self._epoll: select.epoll | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -140,12 +138,7 @@ class Monitor:
         Valid until the monitor is closed or its connection is lost.
         """
         with self._lock:
-            link = self._bound()
-            if self._epoll is None:
-                self._epoll = select.epoll()
-                self._epoll.register(link.fileno(), select.EPOLLIN)
-                self._epoll.register(link.add_signal(self._mailbox), select.EPOLLIN)
-            return self._epoll.fileno()
+            return self._bound().poll_fd(self._mailbox)
 
     def _bound(self) -> Link:
         """The connection that holds the watches; when there are none, one that lives."""
@@ -175,7 +168,5 @@ class Monitor:
         return True
 
     def _close_poll(self) -> None:
-        if self._epoll is not None and self._link is not None:
-            self._epoll.close()
-            self._epoll = None
-            self._link.close_signal(self._mailbox)
+        if self._link is not None:
+            self._link.close_poll(self._mailbox)

@@ -7,6 +7,8 @@ Plain state: what is said here is used under the link's lock, but for `Waiter.sl
 
 from __future__ import annotations
 
+import os
+import select
 import threading
 from collections import deque
 from typing import TYPE_CHECKING
@@ -57,7 +59,7 @@ class Waiter:
 class Mailbox:
     """Where the events of some watches arrive, in the order of the stream."""
 
-    __slots__ = ("events", "signal_fd", "waiters")
+    __slots__ = ("_poll", "events", "signal_fd", "waiters")
 
     def __init__(self) -> None:
         self.events: deque[Event] = deque()
@@ -65,3 +67,24 @@ class Mailbox:
         self.waiters: set[Waiter] = set()
         # An eventfd, readable while there are events; -1 while nobody wants to poll.
         self.signal_fd = -1
+        self._poll: select.epoll | None = None
+
+    def __del__(self) -> None:
+        self.close_poll()
+
+    def open_poll(self, stream_fd: int) -> int:
+        """A descriptor that is readable while there are events here, or bytes in the stream."""
+        if self._poll is None:
+            flags = os.EFD_CLOEXEC | os.EFD_NONBLOCK
+            self.signal_fd = os.eventfd(bool(self.events), flags)
+            self._poll = select.epoll()
+            self._poll.register(stream_fd, select.EPOLLIN)
+            self._poll.register(self.signal_fd, select.EPOLLIN)
+        return self._poll.fileno()
+
+    def close_poll(self) -> None:
+        """Close the descriptor that `open_poll` gave, if it did."""
+        if self._poll is not None:
+            self._poll.close()
+            os.close(self.signal_fd)
+            self._poll, self.signal_fd = None, -1
