@@ -2,8 +2,12 @@
 # SPDX-License-Identifier: MIT
 """XenStore as a file system, and a XenStore client for Python programs.
 
-The names here are those of pyxs, and what it lacks; each is loaded when it is first used.
-The trio client is in xsfs.aio.
+    with xsfs.Client() as client:
+        client[b"/local/domain/0/name"] = b"Domain-0"
+
+The names here are those of pyxs, and what it lacks. The asynchronous client is `xsfs.aio`, the
+store for demos and tests `xsfs.server`, the interface of xen.lowlevel.xs `xsfs.xs`. Each name
+is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -12,6 +16,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from xsfs import aio as aio
+    from xsfs import compat as compat
+    from xsfs import errors as errors
+    from xsfs import server as server
     from xsfs.client.client import Client, monitor
     from xsfs.client.compat import Error, xs
     from xsfs.client.endpoint import UnixSocketConnection, XenBusConnection
@@ -37,6 +45,8 @@ if TYPE_CHECKING:
         XenStoreError,
     )
     from xsfs.protocol.conversation import Event
+
+    __version__: str
 
 __all__ = [
     "AccessDenied",
@@ -81,9 +91,29 @@ _HOMES = {
 }
 
 
+# Rooms of the house that are at hand without an import of their own; not in __all__, as what
+# they stand on (trio) need not be installed.
+_ROOMS = ("aio", "compat", "errors", "server")
+
+
 def __getattr__(name: str) -> object:
-    if name not in __all__:
+    value: object
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value = version(__name__)
+    elif name in _ROOMS:
+        try:
+            value = import_module(f"{__name__}.{name}")
+        except ImportError as error:
+            raise AttributeError(f"{__name__}.{name} cannot be imported: {error}") from error
+    elif name in __all__:
+        value = getattr(import_module(_HOMES.get(name, "xsfs.errors")), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(_HOMES.get(name, "xsfs.errors")), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_ROOMS, "__version__"})

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 import pytest
@@ -185,14 +184,67 @@ def test_import_loads_no_event_loop_and_no_fuse() -> None:
     assert not {"trio", "pyfuse3", "xsfs.aio.client"} & set(loaded)
 
 
-def test_import_is_quick() -> None:
-    program = """
-import socket, time
-start = time.perf_counter()
-import xsfs
-print(time.perf_counter() - start)
+def loaded_by(statement: str) -> set[str]:
+    """The modules that a statement loads, beside what all of our modules need."""
+    program = f"""
+import __future__, importlib, sys, typing
+before = set(sys.modules)
+{statement}
+print(*set(sys.modules) - before)
 """
-    assert median(float(python(program)) for _ in range(5)) < 0.05
+    return set(python(program).split())
+
+
+def test_import_loads_nothing() -> None:
+    assert loaded_by("import xsfs; dir(xsfs)") == {"xsfs"}
+
+
+@pytest.mark.parametrize("name", ["Client", "xs", "errors", "compat"])
+def test_the_synchronous_client_needs_nothing_else(name: str) -> None:
+    loaded = loaded_by(f"import xsfs; xsfs.{name}")
+    assert "xsfs.errors" in loaded
+    assert not loaded & {"trio", "asyncio", "pyfuse3", "importlib.metadata"}
+
+
+def test_the_pytest_plugin_loads_nothing() -> None:
+    loaded = loaded_by("import pytest; before = set(sys.modules); import xsfs.server.pytest_plugin")
+    assert loaded == {"xsfs", "xsfs.server", "xsfs.server.pytest_plugin"}
+
+
+def test_one_import_is_enough() -> None:
+    program = """
+import xsfs
+with xsfs.server.running({b"/a": b"1"}) as path, xsfs.Client(path) as client:
+    print(client[b"/a"], xsfs.aio.Client.__name__, xsfs.errors.NotFound is xsfs.NotFound)
+"""
+    assert python(program).split() == ["b'1'", "Client", "True"]
+
+
+def test_the_package_tells_what_is_in_it() -> None:
+    import pydoc
+    from importlib.metadata import version
+
+    assert {*xsfs.__all__, "aio", "server", "errors", "__version__"} <= set(dir(xsfs))
+    assert xsfs.__version__ == version("xsfs")
+    text = pydoc.plain(pydoc.render_doc(xsfs))
+    for name in xsfs.__all__:
+        assert name in text
+    assert "running" in dir(xsfs.server)
+
+
+def test_without_trio() -> None:
+    program = """
+import sys
+sys.modules["trio"] = None
+import pydoc, xsfs
+pydoc.render_doc(xsfs)
+xsfs.Client, xsfs.xs, xsfs.server
+try:
+    xsfs.server.running
+except ImportError as error:
+    print(error.name)
+"""
+    assert python(program).split() == ["trio"]
 
 
 def test_all_names_are_there() -> None:
