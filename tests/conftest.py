@@ -16,12 +16,18 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from tests import surroundings
 from tests.xen.daemons import KINDS, Daemon, Kind
 from tests.xen.embedded import Embedded
 from tests.xen.packages import Unavailable, Xen, provide
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+def pytest_configure() -> None:
+    """Have the tests not depend on how they are started."""
+    surroundings.make_usual()
 
 
 def missing(piece: str) -> NoReturn:
