@@ -4,11 +4,13 @@
 # Everything here works in a fresh clone on a fresh Debian (12 or later): what is missing is
 # installed first, system packages with apt-get (by sudo when not root), the rest in .venv.
 #
-#   make test ARGS='-k watch'      any arguments for pytest
+#   make test ARGS='-k watch'      any arguments for pytest; JOBS=0: one after the other
 #   make run MOUNTPOINT=/mnt/xs    to mount elsewhere
 
 PYTHON ?= python3
 ARGS ?=
+# Tests that run at a time; they wait more than they compute.
+JOBS ?= 4
 MOUNTPOINT ?= $(if $(filter 0,$(shell id -u)),/mnt/xenstore,$(HOME)/xenstore)
 BIN := .venv/bin
 
@@ -95,7 +97,7 @@ lint: venv
 # Without Xen's daemons the tests that need them say so: they skip, or fail when CI is set.
 test: venv
 	-@$(BIN)/python -m tests.xen.packages
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 # Figures, each beside something known; on a machine with nothing else to do.
 bench: venv xen

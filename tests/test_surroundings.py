@@ -44,7 +44,7 @@ STARTS = {
 
 def found(start: str, file: Path) -> str:
     """What a program finds whose parent was started by these words of the shell."""
-    command = ["sh", "-c", start, "sh", sys.executable, "-c", MAKE, file]
+    command = ["sh", "-c", start, "sh", sys.executable, "-c", MAKE, str(file)]
     subprocess.run(command, check=True, timeout=20)
     return file.read_text()
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""64 processes do everything there is to do through one mount: is anything wrong, lost, or kept?
+"""Many processes do everything there is to do through one mount: is anything wrong, lost, or kept?
 
 Each has a directory of its own, with a model beside it, and all share one where they conflict.
 Ends with status 1 when something is wrong.
@@ -31,8 +31,6 @@ from tests.xen.daemons import KINDS, Daemon
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
-
-PROCESSES = 64
 
 # One operation in so many is in the shared part.
 SHARED = 8
@@ -93,13 +91,14 @@ class Load:
     daemon: Daemon
     mounted: Mounted
     seconds: float
+    processes: int = 64
 
     def run(self) -> list[str]:
         """Let them work; what is wrong."""
         assert self.mounted.process is not None
         mount, pid = self.mounted.path, self.mounted.process.pid
         Shared.prepare(mount)
-        for number in range(PROCESSES):
+        for number in range(self.processes):
             os.makedirs(mount / place(number))
         before = descriptors(pid)
         reports, early_kb = self._work(pid)
@@ -124,7 +123,7 @@ class Load:
         deadline_s = start_s + self.seconds
         started = []
         try:
-            for number in range(PROCESSES):
+            for number in range(self.processes):
                 ours, theirs = context.Pipe(duplex=False)
                 args = (self.mounted.path, number, deadline_s, theirs)
                 process = context.Process(target=work, args=args)
@@ -169,7 +168,7 @@ class Load:
         own = sum((report.counts for report in reports), Counter[str]())
         shared = sum((report.shared for report in reports), Counter[str]())
         print(
-            f"{self.daemon.kind}: {PROCESSES} processes, "
+            f"{self.daemon.kind}: {self.processes} processes, "
             f"{(own.total() + shared.total()) / self.seconds:.0f} operations/s, {dict(own)}; "
             f"shared {dict(shared)}; {memory}; {self.mounted.stats()}"
         )
