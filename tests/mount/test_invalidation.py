@@ -49,18 +49,25 @@ class Place:
     def change_unheard(self, op: Op, first: bytes, second: bytes) -> None:
         """Have a node made while the next request of this type is under way, and another.
 
-        The first's event comes before the answer, which so knows of the first. The second is
-        made after the answer, and its event does not come: C xenstored drops one that is equal
-        to one still unread.
+        The first's event comes with the answer, before it, which so knows of the first. The
+        second is made after the answer, and its event does not come: C xenstored drops one that
+        is equal to one still unread.
         """
+        unread = b""
+
+        def heard(event: bytes) -> bytes:
+            nonlocal unread
+            unread = event
+            self.link.forge(answered, 1, op)
+            return b""
 
         def answered(reply: bytes) -> bytes:
             self.link.swallow(1, Op.WATCH_EVENT)
             self.store.write(*second.split(b"="))
-            return reply
+            return unread + reply
 
         def asked() -> None:
-            self.link.forge(answered, 1, op)
+            self.link.forge(heard, 1, Op.WATCH_EVENT)
             self.store.write(*first.split(b"="))
 
         self.tap.before(op, asked)
