@@ -22,6 +22,7 @@ import trio
 from xsfs.client import endpoint as connection
 from xsfs.errors import XenStoreError
 from xsfs.fs.filesystem import FileSystem
+from xsfs.fs.fuse import loop
 from xsfs.mount import table as mounts
 from xsfs.mount.table import MountError
 
@@ -133,6 +134,7 @@ class Session:
             except XenStoreError as error:
                 raise MountError(f"cannot read the store: {error}") from None
             signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
+            stack.enter_context(loop.installed())
             device = self._mount()
             stack.push(partial(self._close, device))
             self._fs.queue.stale.active = True

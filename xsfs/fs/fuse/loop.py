@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""A loop for pyfuse3 that takes a request which is there already without a pass of trio's.
+
+pyfuse3 takes each request in two steps (`_wait_fuse_readable` in its internal.pxi): it acquires
+a lock, so that one worker alone waits, and waits for the device to be readable. In trio each
+step is a pass of the scheduler, and one of them an epoll_wait(2): together as much as a short
+request costs. Its workers find trio through one module global, which pyfuse3.asyncio replaces
+to run on asyncio; here it is replaced by what is trio's, but for the lock and the wait.
+
+Whoever asks sees no difference but in time. Between two passes of trio's at most `_STREAK`
+requests are begun, and none after `_STREAK_S`: events, the store's replies, timers and
+cancellation wait for no longer. Used from the trio thread alone.
+
+docs/pyfuse3.md says what pyfuse3 would have to offer to do without.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+from contextlib import contextmanager
+from time import monotonic
+from typing import TYPE_CHECKING, Self
+
+import pyfuse3
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# How many requests are taken, and for how long in seconds, before all others have their turn.
+_STREAK = 64
+_STREAK_S = 0.002
+
+# The releases of pyfuse3 whose loop is as described above.
+_KNOWN = re.compile(r"3\.5\.")
+
+
+def is_as_expected() -> bool:
+    """Whether this pyfuse3 waits for requests in the way that `Loop` relies on."""
+    return bool(_KNOWN.match(pyfuse3.__version__)) and vars(pyfuse3).get("trio") is trio
+
+
+@contextmanager
+def installed() -> Iterator[None]:
+    """Have pyfuse3 use the loop here, where that is known to go; else its own.
+
+    To be entered before `pyfuse3.init`, and left after `pyfuse3.main`.
+    """
+    if not is_as_expected():
+        yield
+        return
+    pyfuse3.trio = Loop()  # type: ignore[attr-defined]
+    try:
+        yield
+    finally:
+        pyfuse3.trio = trio  # type: ignore[attr-defined]
+
+
+class Loop:
+    """Stands in for the module trio, and for trio.lowlevel, as far as pyfuse3 uses them.
+
+    One worker waits for the device in trio; another that finds nothing there waits for that one
+    to get something, to then wait in its place while it is busy.
+    """
+
+    ClosedResourceError = trio.ClosedResourceError
+    open_nursery = staticmethod(trio.open_nursery)
+    current_task = staticmethod(trio.lowlevel.current_task)
+    current_trio_token = staticmethod(trio.lowlevel.current_trio_token)
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._is_awaited = False
+        self._is_closing = False
+        self._idle = trio.lowlevel.ParkingLot()
+        self._left = 0
+        self._until_s = 0.0
+
+    @property
+    def lowlevel(self) -> Self:
+        return self
+
+    def Lock(self) -> Self:
+        """Nothing is locked: between `wait_readable` and its reading pyfuse3 does not wait."""
+        return self
+
+    async def __aenter__(self) -> None:
+        pass
+
+    async def __aexit__(self, *exc: object) -> None:
+        pass
+
+    async def wait_readable(self, device: int) -> None:
+        """Return when there is something to read, which the caller reads at once.
+
+        Raises:
+            trio.ClosedResourceError: the loop is to end.
+        """
+        self._poll.register(device, select.POLLIN)
+        if self._left and monotonic() < self._until_s and self._poll.poll(0):
+            self._left -= 1
+            return
+        try:
+            while True:
+                if self._is_closing:
+                    raise trio.ClosedResourceError
+                if self._is_awaited:
+                    await self._idle.park()
+                else:
+                    await self._wait(device)
+                # Another may have read it meanwhile.
+                if self._poll.poll(0):
+                    return
+        finally:
+            if not self._is_awaited:
+                self._idle.unpark()
+
+    async def _wait(self, device: int) -> None:
+        self._is_awaited = True
+        try:
+            await trio.lowlevel.wait_readable(device)
+        finally:
+            self._is_awaited = False
+        self._left = _STREAK
+        self._until_s = monotonic() + _STREAK_S
+
+    def notify_closing(self, device: int) -> None:
+        """Let nobody wait any more."""
+        self._is_closing = True
+        trio.lowlevel.notify_closing(device)
