@@ -17,6 +17,7 @@ from xsfs.errors import UnexpectedPacket
 from xsfs.protocol import requests
 from xsfs.protocol.conversation import Conversation, Event, Reply
 from xsfs.protocol.packet import HEADER, PAYLOAD_MAX, Op
+from xsfs.server.dispatch import handle
 from xsfs.server.store import Store
 
 if TYPE_CHECKING:
@@ -133,15 +134,15 @@ def test_any_request_to_the_embedded_store_gets_one_reply(
         connection = connections[who]
         if connection.closed:
             continue
-        store.handle(connection, op, number, tx_id, payload)
+        handle(store, connection, op, number, tx_id, payload)
         if connection.closed:
             continue
         answers = [packet for packet in cut(connection.take()) if packet[0] != Op.WATCH_EVENT]
         assert [packet[1] for packet in answers] == [number]
         assert all(len(packet[2]) <= PAYLOAD_MAX for packet in answers)
     witness = store.connect(0, lambda: None)
-    store.handle(witness, Op.WRITE, 1, 0, b"/witness\0alive")
-    store.handle(witness, Op.READ, 2, 0, b"/witness\0")
+    handle(store, witness, Op.WRITE, 1, 0, b"/witness\0alive")
+    handle(store, witness, Op.READ, 2, 0, b"/witness\0")
     assert cut(witness.take())[-1] == (Op.READ, 2, b"alive")
 
 

@@ -46,10 +46,6 @@ CLAIMS = {
 # needed fails too; all three are to become empty.
 CIRCLES = {
     ("client.monitors", "client.client"),
-    ("server.link", "server.listener"),
-    ("server.store", "server.handlers"),
-    ("server.transactions", "server.handlers"),
-    ("server.watches", "server.connection"),
 }
 UPHILL: set[tuple[str, str]] = set()
 FUSE_ELSEWHERE = {"mount.cli"}

@@ -18,6 +18,7 @@ from xsfs.protocol import paths
 from xsfs.protocol.packet import PacketParser
 from xsfs.server import C_XENSTORED, OXENSTORED, Rules, Store
 from xsfs.server.access import Entry, Perms, Right
+from xsfs.server.dispatch import handle
 from xsfs.server.tree import walk_down
 
 OK = b"OK\0"
@@ -25,17 +26,17 @@ GET_FEATURE, SET_FEATURE, GET_QUOTA, SET_QUOTA = range(23, 27)
 
 
 class Client:
-    """A connection to a store in the same thread."""
+    """A peer of a store in the same thread."""
 
     def __init__(self, store: Store, domid: int = 0) -> None:
         self.store = store
-        self.connection = store.connect(domid, lambda: None)
-        self._splitter = PacketParser()
+        self.peer = store.connect(domid, lambda: None)
+        self._parser = PacketParser()
 
     def ask(self, op: int, payload: bytes, tx_id: int = 0) -> bytes:
         """The payload of the reply, which may be an error; events so far are left out."""
-        self.store.handle(self.connection, op, 1, tx_id, payload)
-        packets = list(self._splitter.feed(self.connection.take()))
+        handle(self.store, self.peer, op, 1, tx_id, payload)
+        packets = list(self._parser.feed(self.peer.take()))
         (reply,) = (packet for packet in packets if packet[0] != Op.WATCH_EVENT)
         kind, req_id, reply_tx_id, content = reply
         assert kind in (op, Op.ERROR)
@@ -44,7 +45,7 @@ class Client:
 
     def events(self) -> list[bytes]:
         """The payloads of the events that wait."""
-        return [packet[3] for packet in self._splitter.feed(self.connection.take())]
+        return [packet[3] for packet in self._parser.feed(self.peer.take())]
 
 
 @pytest.fixture
@@ -271,7 +272,7 @@ class TestDomains:
         dom0.events()
         assert dom0.ask(Op.RELEASE, b"5\0") == OK
         assert dom0.ask(Op.DIRECTORY, b"/home\0") == dom0.ask(Op.DIRECTORY, b"/shared\0") == b""
-        assert guest.connection.closed
+        assert guest.peer.closed
         check(store)
 
     def test_what_was_granted_to_it_is_not_its_successors(self, store: Store, dom0: Client) -> None:
@@ -387,13 +388,13 @@ def test_nothing_upsets_it(rules: Rules, requests: list[tuple[int, int, int, byt
     clients = [Client(store), Client(store), Client(store, 5)]
     for number, op, tx_id, payload in requests:
         client = clients[number]
-        if client.connection.closed:
-            store.disconnect(client.connection)
+        if client.peer.closed:
+            store.disconnect(client.peer)
             store.domains[5].introduced = True
             client = clients[number] = Client(store, 5)
         client.ask(op, payload, tx_id)
     check(store)
     for client in clients:
-        store.disconnect(client.connection)
-    assert not store.connections
-    assert not store.watches
+        store.disconnect(client.peer)
+    assert not store.peers
+    assert not store.watches.paths()

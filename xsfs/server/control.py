@@ -10,15 +10,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, TypeAlias
 
+from xsfs.errors import StoreError
 from xsfs.server import quota
-from xsfs.server.errors import Refused
 from xsfs.server.payload import OK, leading_number, some
 from xsfs.server.tree import walk_down
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from xsfs.server.connection import Connection
+    from xsfs.server.peer import Peer
     from xsfs.server.store import Store
     from xsfs.server.tree import View
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def control(store: Store, connection: Connection, view: View, payload: bytes) -> bytes:
+def control(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
     """Carry out a command."""
     if store.rules.any_control:
         return OK
     name, *arguments = some(payload, 1)
     if name not in _COMMANDS:
-        raise Refused(b"EINVAL")
+        raise StoreError(b"EINVAL")
     command, _ = _COMMANDS[name]
     return command(store, arguments) + b"\0"
 
@@ -49,13 +49,13 @@ def _check(store: Store, arguments: list[bytes]) -> bytes:
     reachable = sum(1 for _ in walk_down(store.tree, b"/"))
     if reachable != len(store.tree):
         _log.error("%d nodes, %d of them reachable", len(store.tree), reachable)
-        raise Refused(b"EIO")
+        raise StoreError(b"EIO")
     return b"OK"
 
 
 def _print(store: Store, arguments: list[bytes]) -> bytes:
     if len(arguments) != 1:
-        raise Refused(b"EINVAL")
+        raise StoreError(b"EINVAL")
     _log.info("control: %r", arguments[0])
     return b"OK"
 
@@ -69,28 +69,28 @@ def _quota(store: Store, arguments: list[bytes]) -> bytes:
     if arguments[0] == b"set":
         return _set_quota(store, arguments[1:])
     if len(arguments) != 1:
-        raise Refused(b"EINVAL")
+        raise StoreError(b"EINVAL")
     return _domain_quota(store, leading_number(arguments[0]))
 
 
 def _set_quota(store: Store, arguments: list[bytes]) -> bytes:
     if len(arguments) != 2 or arguments[0] not in store.quotas.names:
-        raise Refused(b"EINVAL")
+        raise StoreError(b"EINVAL")
     value = leading_number(arguments[1])
     if value < 1:
-        raise Refused(b"EINVAL")
+        raise StoreError(b"EINVAL")
     store.quotas.set(arguments[0], value)
     return b"OK"
 
 
 def _domain_quota(store: Store, domid: int) -> bytes:
     if not store.domains.is_introduced(domid):
-        raise Refused(b"ENOENT")
-    connections = store.of_domain(store.domains[domid])
+        raise StoreError(b"ENOENT")
+    peers = store.of_domain(store.domains[domid])
     used = {
         quota.NODES: store.tree.owned(domid),
-        quota.WATCHES: sum(len(each.watches) for each in connections),
-        quota.TRANSACTIONS: sum(len(each.transactions) for each in connections),
+        quota.WATCHES: sum(store.watches.count(peer) for peer in peers),
+        quota.TRANSACTIONS: sum(len(peer.transactions) for peer in peers),
     }
     lines = (b"%-16b: %8d\n" % item for item in used.items())
     return b"Domain %d:\n" % domid + b"".join(lines)
@@ -98,7 +98,7 @@ def _domain_quota(store: Store, domid: int) -> bytes:
 
 def _none(arguments: list[bytes]) -> None:
     if arguments:
-        raise Refused(b"EINVAL")
+        raise StoreError(b"EINVAL")
 
 
 _COMMANDS: dict[bytes, tuple[Command, bytes]] = {

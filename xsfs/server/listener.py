@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Self
 
 import trio
 
-from xsfs.server.link import Link
+from xsfs.server.transport import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -45,13 +45,14 @@ class Listener:
     """
 
     def __init__(self, store: Store, paths: Mapping[int, str]) -> None:
-        self.store = store
-        # Links that have something to send, or are to be closed.
-        self.waiting: set[Link] = set()
+        self._store = store
         self._paths = paths
         self._epoll = select.epoll()
+        # What to call when epoll tells of a descriptor, with the events.
         self._turns: dict[int, Callable[[int], None]] = {}
-        self._links: set[Link] = set()
+        self._transports: set[Transport] = set()
+        # Those that have something to send, or are to be closed.
+        self._waiting: set[Transport] = set()
         # Sockets on which nobody is let in until descriptors are free.
         self._paused: list[socket.socket] = []
         self._wake = os.eventfd(0)
@@ -67,12 +68,12 @@ class Listener:
         with contextlib.ExitStack() as stack:
             stack.callback(self._epoll.close)
             stack.callback(os.close, self._wake)
-            self.watch(self._wake, select.EPOLLIN, self._stop)
-            stack.callback(self._close_links)
+            self._watch(self._wake, self._stop)
+            stack.callback(self._close_transports)
             for domid, path in self._paths.items():
                 sock = stack.enter_context(_listening(path))
-                self.store.domains[domid].introduced = True
-                self.watch(sock, select.EPOLLIN, partial(self._accept, sock, domid))
+                self._store.domains[domid].introduced = True
+                self._watch(sock.fileno(), partial(self._accept, sock, domid))
             self._stack = stack.pop_all()
         return self
 
@@ -99,53 +100,60 @@ class Listener:
             if turn is not None:
                 turn(events)
 
-    def flush(self) -> None:
-        """Send what has been queued for others than the one whose turn it is."""
-        while self.waiting:
-            self.waiting.pop().flush()
-
-    def watch(self, sock: socket.socket | int, events: int, turn: Callable[[int], None]) -> None:
-        """Call `turn` when one of the events is there."""
-        self._epoll.register(sock, events)
-        self._turns[sock if isinstance(sock, int) else sock.fileno()] = turn
-
-    def change(self, sock: socket.socket, events: int) -> None:
-        """Wait for other events."""
-        self._epoll.modify(sock, events)
-
-    def forget(self, link: Link, sock: socket.socket) -> None:
-        """A link is about to close its socket."""
-        self._epoll.unregister(sock)
-        del self._turns[sock.fileno()]
-        self._links.discard(link)
-        for paused in self._paused:
-            self.change(paused, select.EPOLLIN)
-        self._paused.clear()
+    def _watch(self, number: int, turn: Callable[[int], None]) -> None:
+        self._epoll.register(number, select.EPOLLIN)
+        self._turns[number] = turn
 
     def _accept(self, listening: socket.socket, domid: int, events: int) -> None:
         try:
             while True:
                 sock, _ = listening.accept()
-                if self.store.domains.is_introduced(domid):
+                if self._store.domains.is_introduced(domid):
                     sock.setblocking(False)
-                    self._links.add(Link(self, sock, domid))
+                    transport = Transport(sock, self._store, domid, self._waiting.add)
+                    self._transports.add(transport)
+                    self._watch(sock.fileno(), partial(self._serve, transport))
                 else:
                     sock.close()
         except BlockingIOError:
             pass
         except OSError as error:
-            if error.errno not in _OUT_OF_RESOURCES or not self._links:
+            if error.errno not in _OUT_OF_RESOURCES or not self._transports:
                 raise
             _log.warning("no connection is taken until one goes: %s", error)
-            self.change(listening, 0)
+            self._epoll.modify(listening, 0)
             self._paused.append(listening)
 
     def _stop(self, events: int) -> None:
         self._stopped = True
 
-    def _close_links(self) -> None:
-        for link in list(self._links):
-            link.close()
+    def _serve(self, transport: Transport, events: int) -> None:
+        transport.serve(events)
+        # What others hear goes before the replies to who caused it.
+        while self._waiting:
+            self._flush(self._waiting.pop())
+        self._flush(transport)
+
+    def _flush(self, transport: Transport) -> None:
+        if not transport.closed and transport.flush():
+            if transport.closed:
+                self._drop(transport)
+            else:
+                self._epoll.modify(transport.socket, transport.interest)
+
+    def _drop(self, transport: Transport) -> None:
+        self._epoll.unregister(transport.socket)
+        del self._turns[transport.socket.fileno()]
+        self._transports.discard(transport)
+        transport.close()
+        # There is a descriptor for the next one.
+        for paused in self._paused:
+            self._epoll.modify(paused, select.EPOLLIN)
+        self._paused.clear()
+
+    def _close_transports(self) -> None:
+        for transport in list(self._transports):
+            self._drop(transport)
 
 
 async def serve(

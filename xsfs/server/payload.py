@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from xsfs.server.errors import Refused
+from xsfs.errors import StoreError
 
 # The reply of operations that have nothing else to say.
 OK = b"OK\0"
@@ -15,7 +15,7 @@ OK = b"OK\0"
 def one(payload: bytes) -> bytes:
     """The only string: exactly one NUL, at the end."""
     if payload.find(b"\0") != len(payload) - 1 or not payload:
-        raise Refused(b"EINVAL")
+        raise StoreError(b"EINVAL")
     return payload[:-1]
 
 
@@ -23,7 +23,7 @@ def some(payload: bytes, least: int, most: int | None = None) -> list[bytes]:
     """From `least` to `most` strings, each with a NUL; bytes after the last NUL do not count."""
     found = payload.split(b"\0")[:-1]
     if len(found) < least or (most is not None and len(found) > most):
-        raise Refused(b"EINVAL")
+        raise StoreError(b"EINVAL")
     return found
 
 
@@ -35,7 +35,7 @@ def strings(payload: bytes, count: int) -> list[bytes]:
 def number(text: bytes) -> int:
     """A number in decimal, of 32 bits at most."""
     if not (text.isdigit() and len(text) <= 10):
-        raise Refused(b"EINVAL")
+        raise StoreError(b"EINVAL")
     return int(text)
 
 

@@ -11,18 +11,20 @@ Starting either costs nothing that grows with the store. Not thread-safe.
 from __future__ import annotations
 
 import posixpath
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from xsfs.errors import StoreError
 from xsfs.protocol import paths
-from xsfs.server.errors import Refused
 from xsfs.server.tree import Node
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from xsfs.server.access import Perms
-    from xsfs.server.handlers import Operation
-    from xsfs.server.tree import Snapshot, Tree
+    from xsfs.server.tree import Snapshot, Tree, View
+
+    # Carries a request out on a view: whether it failed, and the payload of its reply.
+    Request: TypeAlias = Callable[[View], tuple[bool, bytes]]
 
 
 class Change(NamedTuple):
@@ -116,7 +118,7 @@ class Transaction:
     def _look(self, path: bytes) -> Seen:
         if self._limit is not None and len(self._seen) >= self._limit:
             self.failed = True
-            raise Refused(self._over_limit)
+            raise StoreError(self._over_limit)
         seen = self._seen[path] = Seen(self._original(path))
         return seen
 
@@ -139,8 +141,8 @@ class Transaction:
 class Logged(NamedTuple):
     """A request that a transaction was given, and what it was answered."""
 
-    operation: Operation
-    payload: bytes
+    # None: it cannot be done again.
+    request: Request | None
     reply: bytes
 
 
@@ -155,12 +157,12 @@ class SnapshotTransaction(Transaction):
         # Nodes that it was asked to read, and found.
         self.read: set[bytes] = set()
 
-    def remember(self, operation: Operation, payload: bytes, reply: bytes) -> bool:
+    def remember(self, request: Request | None, reply: bytes) -> bool:
         """Note what it was given, to be done again if need be; False if that is too much."""
         if self._limit is not None and len(self.log) >= self._limit:
             self.failed = True
             return False
-        self.log.append(Logged(operation, payload, reply))
+        self.log.append(Logged(request, reply))
         return True
 
     def fire(self, change: Change) -> None:

@@ -12,9 +12,9 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from xsfs.errors import StoreError
 from xsfs.protocol import paths
 from xsfs.server.access import DOM0_ONLY
-from xsfs.server.errors import Refused
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -176,7 +176,7 @@ def forget_child(view: View, path: bytes) -> None:
     """Take the name of `path` out of its parent's list.
 
     Raises:
-        Refused: EIO if a transaction looked at the parent before the child came.
+        StoreError: EIO if a transaction looked at the parent before the child came.
     """
     above = paths.parent(path)
     node = view.get(above)
@@ -185,7 +185,7 @@ def forget_child(view: View, path: bytes) -> None:
         b"\0" + paths.name(path) + b"\0"
     )
     if node is None or not found:
-        raise Refused(b"EIO")
+        raise StoreError(b"EIO")
     view.put(above, node.value, node.perms, (before + b"\0" + after)[1:])
 
 
@@ -193,7 +193,7 @@ def walk_up(view: View, top: bytes, node: Node) -> Iterator[tuple[bytes, Node]]:
     """The nodes from the deepest up to `top`, children in order; each may be deleted in turn.
 
     Raises:
-        Refused: EIO if a transaction looked at a parent before its child went.
+        StoreError: EIO if a transaction looked at a parent before its child went.
     """
     stack = [(top, node, iter(node.names))]
     while stack:
@@ -206,7 +206,7 @@ def walk_up(view: View, top: bytes, node: Node) -> Iterator[tuple[bytes, Node]]:
         below = paths.join(path, name)
         child = view.get(below)
         if child is None:
-            raise Refused(b"EIO")
+            raise StoreError(b"EIO")
         stack.append((below, child, iter(child.names)))
 
 

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Which watches a change concerns. Pure; who may hear of it is not known here.
+"""All watches, and which of them a change concerns. Pure.
 
-Source: xenstore.txt, WATCH.
+Whether a peer may hear of a change is not known here. Source: xenstore.txt, WATCH.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from xsfs.errors import StoreError
 from xsfs.protocol import paths
 
 if TYPE_CHECKING:
-    from xsfs.server.connection import Connection
+    from xsfs.server.peer import Peer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Watch:
-    """One watch of one connection."""
+    """One watch of one peer."""
 
-    connection: Connection = field(repr=False)
+    peer: Peer = field(repr=False)
     path: bytes
     token: bytes
     # What events leave out at the front of a path: the length of the home, if it was relative.
@@ -39,7 +40,7 @@ class Watch:
 
 
 class Watches:
-    """All watches, by path.
+    """All watches, by path and by peer.
 
     Args:
         root_first: in the order of paths from the root, newest first; else of registration.
@@ -47,27 +48,40 @@ class Watches:
 
     def __init__(self, root_first: bool) -> None:
         self._by_path: dict[bytes, list[Watch]] = {}
+        self._by_peer: dict[Peer, dict[tuple[bytes, bytes], Watch]] = {}
         self._root_first = root_first
         self._serial = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._by_path)
+    def has(self, peer: Peer, path: bytes, token: bytes) -> bool:
+        """Whether the peer has such a watch."""
+        return (path, token) in self._by_peer.get(peer, ())
 
-    def add(
-        self, connection: Connection, path: bytes, token: bytes, prefix: int, depth: int | None
-    ) -> Watch:
-        """A new watch."""
+    def count(self, peer: Peer) -> int:
+        """How many watches the peer has."""
+        return len(self._by_peer.get(peer, ()))
+
+    def add(self, peer: Peer, path: bytes, token: bytes, prefix: int, depth: int | None) -> None:
+        """A new watch, which the peer does not have."""
         self._serial += 1
-        watch = Watch(connection, path, token, prefix, depth, self._serial)
+        watch = Watch(peer, path, token, prefix, depth, self._serial)
+        self._by_peer.setdefault(peer, {})[path, token] = watch
         self._by_path.setdefault(path, []).append(watch)
-        return watch
 
-    def remove(self, watch: Watch) -> None:
-        """Take a watch back."""
-        there = self._by_path[watch.path]
-        there.remove(watch)
-        if not there:
-            del self._by_path[watch.path]
+    def remove(self, peer: Peer, path: bytes, token: bytes) -> None:
+        """Take a watch back.
+
+        Raises:
+            StoreError: ENOENT, the peer has no such watch.
+        """
+        watch = self._by_peer.get(peer, {}).pop((path, token), None)
+        if watch is None:
+            raise StoreError(b"ENOENT")
+        self._take_out(watch)
+
+    def drop(self, peer: Peer) -> None:
+        """Take all watches of a peer back."""
+        for watch in self._by_peer.pop(peer, {}).values():
+            self._take_out(watch)
 
     def paths(self) -> list[bytes]:
         """The paths that are watched."""
@@ -96,6 +110,12 @@ class Watches:
         plain = [(name, watch) for watch in self.on(name) if watch.depth is None]
         deep = [watch for watch in self._by_path.get(name, ()) if watch.depth]
         return plain + [(full, watch) for watch in self._in_order(deep + self.on(full))]
+
+    def _take_out(self, watch: Watch) -> None:
+        there = self._by_path[watch.path]
+        there.remove(watch)
+        if not there:
+            del self._by_path[watch.path]
 
     def _in_order(self, found: list[Watch]) -> list[Watch]:
         if len(found) < 2:

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""One client as the store knows it: who it is, what it has open, what waits to be sent.
+"""One client as the store knows it: who it is, its transactions, what waits to be sent.
 
-No sockets here: the listener takes the bytes and is woken when there are some. Not
+Pure: whoever has the client's socket takes the bytes, and is woken when there are some. Not
 thread-safe.
 """
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from xsfs.server.domains import Domain
     from xsfs.server.transactions import Transaction
-    from xsfs.server.watches import Watch
 
 # Bytes of events that may wait for a client that does not read, before the connection is given
 # up. xenstored lets domains have 2 MiB (the default of its quota `memory`), and sockets
@@ -29,7 +28,7 @@ EVENTS_MAX_DOM0 = 64 << 20
 _ID_MAX = 0xFFFFFFFF
 
 
-class Connection:
+class Peer:
     """A client of the store.
 
     Args:
@@ -42,9 +41,8 @@ class Connection:
         self.domain = domain
         self.privileged = domain.domid == 0
         self.home = b"/local/domain/%d" % domain.domid
-        self.watches: dict[tuple[bytes, bytes], Watch] = {}
         self.transactions: dict[int, Transaction] = {}
-        # The connection is over: what it sends is not heard, nothing is sent.
+        # The connection is over: what the client sends is ignored, nothing is sent.
         self.closed = False
         self._wake = wake
         self._merge_events = merge_events
@@ -99,7 +97,7 @@ class Connection:
         return data
 
     def close(self) -> None:
-        """The store is done with this client."""
+        """End the connection; what is queued is dropped."""
         if not self.closed:
             self.closed = True
             self.take()

@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""One client's socket: what comes is given to the store, what the store queues is sent.
+
+A client that does not read is read no further once its replies pile up, and is given up when
+its events do; a client that breaks the protocol is cut off. Never blocks. Who calls waits for
+the socket.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+from collections import deque
+from typing import TYPE_CHECKING
+
+from xsfs.errors import UnexpectedPacket
+from xsfs.protocol.packet import PAYLOAD_MAX, PacketParser
+from xsfs.server.dispatch import handle
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable
+
+    from xsfs.protocol.packet import Packet
+    from xsfs.server.store import Store
+
+_log = logging.getLogger(__name__)
+
+# What is received at once is answered at once: a few milliseconds' worth.
+_RECEIVE_MAX = 1 << 16
+
+# Requests are left alone while this much waits to be sent: enough for thousands of replies
+# to a client that sends first and reads later, as the real daemons let it.
+_UNSENT_MAX = 4 << 20
+
+
+class Transport:
+    """The socket of one peer.
+
+    Args:
+        sock: connected, non-blocking; it belongs to the transport from now on.
+        store: what is served.
+        domid: on whose behalf the client speaks.
+        wake: called when something other than the socket asks for a `flush`.
+    """
+
+    def __init__(
+        self, sock: socket.socket, store: Store, domid: int, wake: Callable[[Transport], None]
+    ) -> None:
+        self.socket = sock
+        # The events to wait for before the next `serve`, for epoll.
+        self.interest = select.EPOLLIN
+        self.closed = False
+        self._store = store
+        self._peer = store.connect(domid, lambda: wake(self))
+        self._parser = PacketParser(PAYLOAD_MAX)
+        # Requests that have been received, and wait until there is room for their replies.
+        self._requests: deque[Packet] = deque()
+        # Nothing more is received: the client goes when all is answered.
+        self._ended = False
+        self._unsent = memoryview(b"")
+
+    def serve(self, events: int) -> None:
+        """Receive requests and carry them out; `flush` sends the replies.
+
+        Args:
+            events: what epoll says of the socket.
+        """
+        if events & ~select.EPOLLOUT and not (self._requests or self._ended):
+            self._receive()
+        peer, requests = self._peer, self._requests
+        try:
+            while requests and not peer.closed and self._has_room():
+                handle(self._store, peer, *requests.popleft())
+        except Exception:
+            # A fault of the store's own costs this client its connection, not everybody.
+            _log.exception("a request failed")
+            peer.close()
+
+    def flush(self) -> bool:
+        """Send what is queued as far as the socket takes it, or close the socket.
+
+        Returns:
+            whether `interest` or `closed` is another one than before.
+        """
+        peer = self._peer
+        try:
+            while not peer.closed and (self._unsent or peer.queued):
+                data = self._unsent or memoryview(peer.take())
+                self._unsent = data
+                self._unsent = data[self.socket.send(data) :]
+        except BlockingIOError:
+            pass
+        except OSError:
+            # Whatever befell the socket, the client is gone.
+            peer.close()
+        busy = bool(self._unsent or self._requests)
+        if peer.closed or (self._ended and not busy):
+            self.closed = True
+            return True
+        interest = select.EPOLLOUT if busy else 0
+        if not (self._requests or self._ended) and self._has_room():
+            interest |= select.EPOLLIN
+        before, self.interest = self.interest, interest
+        return interest != before
+
+    def close(self) -> None:
+        """Let go of the client."""
+        self.closed = True
+        self.socket.close()
+        self._store.disconnect(self._peer)
+
+    def _has_room(self) -> bool:
+        return self._unsent.nbytes + self._peer.queued <= _UNSENT_MAX
+
+    def _receive(self) -> None:
+        try:
+            data = self.socket.recv(_RECEIVE_MAX)
+        except BlockingIOError:
+            # The event was for an earlier socket with the same number.
+            return
+        except OSError:
+            self._peer.close()
+            return
+        self._ended = not data
+        try:
+            self._requests.extend(self._parser.feed(data))
+        except UnexpectedPacket as error:
+            _log.warning("a client is cut off: %s", error)
+            self._ended = True
