@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ import xsfs
 from tests.inotify import MODIFY, Heard, Inotify
 from tests.mount.mounting import Mounted
 from tests.mount.outside import Outside
+from tests.programs import Program
 
 if TYPE_CHECKING:
     from tests.xen.daemons import Daemon
@@ -74,3 +76,63 @@ def test_it_ends(fuse: None, shared_daemon: Daemon, env: dict[str, str], end: st
         if end == "umount":
             mounted.unmount()
         assert (mounted.stop() if end == "SIGTERM" else mounted.wait()) == 0
+
+
+# A file system on a loop that has the first process that asks for `x` killed when its request is
+# seen, and not read yet.
+_TAKEN_BACK = """
+import errno, subprocess, sys
+import pyfuse3, trio, trio.testing
+from xsfs.fs.fuse import loop
+
+asking = None
+
+class Loop(loop.Loop):
+    async def wait_readable(self, device):
+        global asking
+        await super().wait_readable(device)
+        if asking is not None:
+            asking.kill()
+            asking.wait()
+            asking = None
+
+class Operations(pyfuse3.Operations):
+    async def lookup(self, parent_inode, name, ctx):
+        raise pyfuse3.FUSEError(errno.ENOENT)
+
+async def main():
+    global asking
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pyfuse3.main)
+        await trio.testing.wait_all_tasks_blocked()
+        asking = subprocess.Popen(["stat", f"{sys.argv[1]}/x"])
+        while asking is not None:
+            await trio.sleep(0.01)
+        # The timer of a process that is blocked would never come.
+        await trio.sleep(0.01)
+        print("alive", flush=True)
+        said = await trio.run_process(
+            ["stat", f"{sys.argv[1]}/y"], check=False, capture_stderr=True
+        )
+        assert b"No such file" in said.stderr, said
+        pyfuse3.terminate()
+
+loop.Loop = Loop
+with loop.installed():
+    pyfuse3.init(Operations(), sys.argv[1], {"fsname=taken-back"})
+    try:
+        trio.run(main)
+    finally:
+        pyfuse3.close(unmount=True)
+print("ended", flush=True)
+"""
+
+
+def test_a_request_that_is_taken_back_stops_nobody(fuse: None, tmp_path: Path) -> None:
+    try:
+        with Program([sys.executable, "-W", "error", "-c", _TAKEN_BACK, tmp_path]) as program:
+            program.await_line(b"alive")
+            program.await_line(b"ended")
+    finally:
+        if os.path.ismount(tmp_path):
+            subprocess.run(["umount", "--lazy", tmp_path], check=True)

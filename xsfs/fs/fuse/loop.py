@@ -8,6 +8,12 @@ step is a pass of the scheduler, and one of them an epoll_wait(2): together as m
 request costs. Its workers find trio through one module global, which pyfuse3.asyncio replaces
 to run on asyncio; here it is replaced by what is trio's, but for the lock and the wait.
 
+The device is made non-blocking. A request is taken back when its caller is killed; when it was
+what made the device readable, a blocking read(2) stops the whole process until somebody asks for
+something else. pyfuse3 does not expect the EAGAIN that comes instead, and lets it end the worker,
+which begins again here. What is lost by that is libfuse's buffer of 1 MB, of which no page was
+touched.
+
 Whoever asks sees no difference but in time. Between two passes of trio's at most `_STREAK`
 requests are begun, and none after `_STREAK_S`: events, the store's replies, timers and
 cancellation wait for no longer. Used from the trio thread alone.
@@ -17,9 +23,11 @@ docs/pyfuse3.md says what pyfuse3 would have to offer to do without.
 
 from __future__ import annotations
 
+import os
 import re
 import select
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Self
 
@@ -27,7 +35,7 @@ import pyfuse3
 import trio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 # How many requests are taken, and for how long in seconds, before all others have their turn.
 _STREAK = 64
@@ -58,6 +66,26 @@ def installed() -> Iterator[None]:
         pyfuse3.trio = trio  # type: ignore[attr-defined]
 
 
+class _Workers:
+    """A nursery whose tasks begin again when there was nothing to be read."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+
+    def start_soon(
+        self, worker: Callable[..., Awaitable[None]], *args: object, name: str | None = None
+    ) -> None:
+        self._nursery.start_soon(partial(_keep, worker), *args, name=name)
+
+
+async def _keep(worker: Callable[..., Awaitable[None]], *args: object) -> None:
+    while True:
+        try:
+            return await worker(*args)
+        except BlockingIOError:
+            pass
+
+
 class Loop:
     """Stands in for the module trio, and for trio.lowlevel, as far as pyfuse3 uses them.
 
@@ -66,11 +94,11 @@ class Loop:
     """
 
     ClosedResourceError = trio.ClosedResourceError
-    open_nursery = staticmethod(trio.open_nursery)
     current_task = staticmethod(trio.lowlevel.current_task)
     current_trio_token = staticmethod(trio.lowlevel.current_trio_token)
 
     def __init__(self) -> None:
+        self._device = -1
         self._poll = select.poll()
         self._is_awaited = False
         self._is_closing = False
@@ -92,13 +120,22 @@ class Loop:
     async def __aexit__(self, *exc: object) -> None:
         pass
 
+    @staticmethod
+    @asynccontextmanager
+    async def open_nursery() -> AsyncIterator[_Workers]:
+        async with trio.open_nursery() as nursery:
+            yield _Workers(nursery)
+
     async def wait_readable(self, device: int) -> None:
         """Return when there is something to read, which the caller reads at once.
 
         Raises:
             trio.ClosedResourceError: the loop is to end.
         """
-        self._poll.register(device, select.POLLIN)
+        if device != self._device:
+            self._device = device
+            self._poll.register(device, select.POLLIN)
+            os.set_blocking(device, False)
         if self._left and monotonic() < self._until_s and self._poll.poll(0):
             self._left -= 1
             return
