@@ -8,7 +8,6 @@ handed when it is made: nothing is set afterwards.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from xsfs.aio.client import Client
@@ -20,9 +19,12 @@ from xsfs.fs.inotify.watcher import Watcher
 from xsfs.fs.model.table import NodeTable
 from xsfs.fs.store.changes import Changes
 from xsfs.fs.store.reads import Tree
-from xsfs.fs.virtual import event_file, json_file
+from xsfs.fs.virtual import json_file
 from xsfs.fs.virtual.entries import Entries
+from xsfs.fs.virtual.event_file import NAME as EVENTS
+from xsfs.fs.virtual.event_file import EventFiles
 from xsfs.fs.virtual.files import VirtualFiles
+from xsfs.fs.virtual.readers import Readers
 from xsfs.fs.virtual.transactions import COMMIT, Transactions
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class FileSystem:
         self.queue = NotificationQueue(self.table, options.events)
         self.watcher = Watcher(self.tree, self.queue)
         self.transactions = Transactions(self.client, self.table, self.watcher.settle)
+        self.readers = Readers()
         self.subtrees = json_file.Subtrees(self.client, self.watcher)
         entries = Entries(
             self.tree,
@@ -68,7 +71,7 @@ class FileSystem:
                 everywhere={
                     COMMIT: self.transactions.commit_file,
                     json_file.NAME: self.subtrees.virtual_file,
-                    event_file.NAME: partial(event_file.EventFile, self.client),
+                    EVENTS: EventFiles(self.client, self.readers).virtual_file,
                 },
             ),
         )

@@ -6,18 +6,7 @@ Each open is a watch of its own, and each lookup an inode of its own. What inoti
 elsewhere (events.py): nothing is merged, compared or left out here. Used from the trio thread
 alone.
 
-A read that waits must end when its reader gets a signal, ^C or `kill -9`. The kernel says so to
-the file system (FUSE_INTERRUPT), but pyfuse3 does not pass that on; and who has a signal stays
-in an uninterruptible wait until a request that the daemon has taken is answered. Considered:
-to answer EINTR now and then needs every program to try again, and most do not; to leave the
-request in the queue leaves all others there too; libfuse's own hook (fuse_req_interrupt_func)
-wants the request's C pointer, which Python does not see; ERESTARTSYS is refused by the kernel
-as an answer; pyfuse3 does not tell who reads, and who opened the file need not be the one who
-reads it (`exec 3< .events; head -1 <&3`). So, once a read has waited for a while, the processes
-that have the file open are looked up in /proc, and from then on their pending signals are
-looked at (callers.py): signals that are blocked or ignored do not count, and one that is
-pending stays so for as long as its thread waits for us. A process that the daemon may not look
-at (another user's below an unprivileged mount with `allow_other`) waits for the next event.
+A read that waits ends when its reader gets a signal, ^C or `kill -9` (readers.py).
 
 To programs it is a text that grows. `tail -f` asks for the size, and then for just the bytes by
 which the text has grown, so the size is one more than what there is, and a read of what the
@@ -34,15 +23,15 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from xsfs.errors import XenStoreError
+from xsfs.errors import StoreError, XenStoreError
 from xsfs.fs.store.handles import Handle
 from xsfs.fs.store.reads import FSError
-from xsfs.fs.virtual.callers import have_signal, holders
 from xsfs.fs.virtual.files import VirtualFile
 
 if TYPE_CHECKING:
     from xsfs.aio.client import Client, Watch
     from xsfs.fs.model.nodes import Node
+    from xsfs.fs.virtual.readers import Readers
     from xsfs.protocol.conversation import Event
 
 NAME = b".events"
@@ -54,9 +43,29 @@ OVERFLOW = b"overflow\n"
 # How much of what was read can be read again, in bytes: shells read ahead and seek back.
 _KEPT = 1 << 16
 
-# How long a read waits until somebody looks whether its caller has a signal, and how long at
-# most between two looks, in seconds.
-_LOOK_S = (0.05, 0.4)
+# So many may be open at once: each is a watch, and may hold as many lines as may wait.
+OPEN_MAX = 1000
+
+# What a daemon answers when a domain has as many watches as it may have.
+_QUOTA = (errno.E2BIG, errno.ENOSPC, errno.EDQUOT)
+
+
+class EventFiles:
+    """All of them.
+
+    Args:
+        readers: where reads wait.
+    """
+
+    def __init__(self, client: Client, readers: Readers) -> None:
+        self.client = client
+        self.readers = readers
+        # How many are open.
+        self.open = 0
+
+    def virtual_file(self, node: Node) -> VirtualFile:
+        """The `.events` of a node."""
+        return EventFile(self, node)
 
 
 class EventFile(VirtualFile):
@@ -64,9 +73,9 @@ class EventFile(VirtualFile):
 
     shared = False
 
-    def __init__(self, client: Client, node: Node) -> None:
+    def __init__(self, files: EventFiles, node: Node) -> None:
         super().__init__(NAME)
-        self._client = client
+        self._files = files
         self._node = node
         self._handles: list[EventHandle] = []
 
@@ -79,26 +88,39 @@ class EventFile(VirtualFile):
         """Set a watch.
 
         Raises:
+            FSError: EDQUOT when there are as many as there may be.
             StoreError: the store refused it.
         """
         if flags & (os.O_WRONLY | os.O_RDWR):
             raise FSError(errno.EACCES)
-        handle = EventHandle(self, self._client, nonblocking=bool(flags & os.O_NONBLOCK))
-        await handle.watch(self._node.path)
+        files = self._files
+        if files.open >= OPEN_MAX:
+            raise FSError(errno.EDQUOT)
+        handle = EventHandle(self, files, nonblocking=bool(flags & os.O_NONBLOCK))
+        files.open += 1
         self._handles.append(handle)
+        try:
+            await handle.watch(self._node.path)
+        except BaseException as error:
+            self.closed(handle)
+            if isinstance(error, StoreError) and error.errno in _QUOTA:
+                raise FSError(errno.EDQUOT) from None
+            raise
         return handle
 
     def closed(self, handle: EventHandle) -> None:
         """Nobody reads there any more."""
+        self._files.open -= 1
         self._handles.remove(handle)
 
 
 class EventHandle(Handle):
     """The lines for one reader."""
 
-    def __init__(self, file: EventFile, client: Client, *, nonblocking: bool) -> None:
+    def __init__(self, file: EventFile, files: EventFiles, *, nonblocking: bool) -> None:
         self._file = file
-        self._client = client
+        self._client = files.client
+        self._readers = files.readers
         self._nonblocking = nonblocking
         # The text from `_start` on; up to `_read` it has been read.
         self._text = bytearray()
@@ -142,21 +164,12 @@ class EventHandle(Handle):
         Raises:
             FSError: EINTR, EAGAIN.
         """
-        delay_s, longest_s = _LOOK_S
-        readers: list[int] | None = None
         while not (data := self._slice(offset, size)):
             if offset + size <= self.end + 1:
                 return b""
             if self._nonblocking:
                 raise FSError(errno.EAGAIN)
-            with trio.move_on_after(delay_s):
-                await self._arrived.wait()
-                continue
-            if readers is None:
-                readers = await trio.to_thread.run_sync(holders, NAME, self.ino)
-            if await trio.to_thread.run_sync(have_signal, readers):
-                raise FSError(errno.EINTR)
-            delay_s = min(delay_s * 2, longest_s)
+            await self._readers.wait(self.ino, self._arrived)
         return data
 
     def _slice(self, offset: int, size: int) -> bytes:
