@@ -53,6 +53,18 @@ class Timeout(ConnectionError, TimeoutError):
     """No answer came within the time given."""
 
 
+def of_connection(error: OSError, path: str | None = None) -> ConnectionError:
+    """What the operating system said of a connection.
+
+    Args:
+        path: of the socket or device that was to be opened; None for an open connection.
+    """
+    number, text = error.errno or errno.EINVAL, error.strerror or str(error)
+    if path is None:
+        return ConnectionError(number, f"connection lost: {text}")
+    return ConnectionError(number, text, path)
+
+
 class EventsLost(XenStoreError):
     """Events came faster than they were read, and some were dropped; more may come."""
 

@@ -80,8 +80,8 @@ def test_errors_are_values(name: bytes, kind: type[StoreError], number: int) -> 
 @pytest.mark.parametrize(
     "packet",
     [
-        pack(Op.READ, 99, 0, b"v"),
-        pack(Op.READ, 0, 0, b"v"),
+        pack(Op.WRITE, 99, 0, b"OK\0"),
+        pack(Op.WRITE, 0, 0, b"OK\0"),
         pack(Op.WRITE, 1, 0, b"OK\0"),
         pack(4711, 1, 0, b""),
         pack(Op.WATCH_EVENT, 0, 0, b""),
@@ -95,6 +95,27 @@ def test_a_peer_that_breaks_the_protocol(packet: bytes) -> None:
     with pytest.raises(UnexpectedPacket):
         list(conversation.receive(packet))
     assert conversation.abandon() == [None]
+
+
+@pytest.mark.parametrize(("req_id", "lines"), [(99, 1), (0, 0)])
+@pytest.mark.parametrize(
+    ("op", "payload"), [(Op.READ, b"ENOENT\0"), (Op.ERROR, b"ENOENT\0")], ids=["reply", "error"]
+)
+def test_ids_that_a_kernel_changed(
+    req_id: int, lines: int, op: Op, payload: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    conversation: Conversation[int] = Conversation()
+    for number in range(3):
+        conversation.send(READ, 0, number)
+        (reply,) = conversation.receive(pack(op, req_id + number if req_id else 0, 0, payload))
+        assert isinstance(reply, Reply)
+        assert reply.tag == number
+        assert isinstance(reply.result, NotFound) == (op == Op.ERROR)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * lines
+    # With two in flight nothing says whose it is, and not even an id that is right by chance.
+    known = ids(conversation.send(READ, 0, 3) + conversation.send(READ, 0, 4))
+    with pytest.raises(UnexpectedPacket, match="not in flight"):
+        list(conversation.receive(pack(op, known[0] if req_id else 0, 0, payload)))
 
 
 def test_what_came_before_counts() -> None:

@@ -44,17 +44,15 @@ def _event(payload: bytes) -> bytes:
 
 # After these nothing can be believed; with what is to be said of them.
 LIES: dict[str, tuple[Forgery, str]] = {
-    "an id that is not in flight": (lambda packet: _told(packet, req_id=0xDEAD), "not in flight"),
-    "the id of events": (lambda packet: _told(packet, req_id=0), "not in flight"),
+    "the answer to another request": (
+        lambda packet: _told(packet, op=Op.WRITE, req_id=0xDEAD),
+        "not in flight",
+    ),
     "a type of no request": (lambda packet: _told(packet, op=99), "type 99"),
     "the type of another request": (lambda packet: _told(packet, op=Op.WRITE), "type 11"),
     "the largest of lengths": (lambda packet: _told(packet, length=0xFFFFFFFF), "announced"),
     "a length over the limit": (lambda packet: _told(packet, length=(64 << 20) + 1), "announced"),
     "the same again": (lambda packet: packet * 2, "not in flight"),
-    "an error to nobody": (
-        lambda packet: _told(_error(packet, b"ENOENT\0"), req_id=0xDEAD),
-        "not in flight",
-    ),
     "an event of nothing": (lambda packet: _event(b"") + packet, "not a watch event"),
     "an event of one string": (lambda packet: _event(b"/\0") + packet, "not a watch event"),
     "an event without NUL": (lambda packet: _event(b"\x1b[2J") + packet, "not a watch event"),

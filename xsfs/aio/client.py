@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
     from types import TracebackType
 
+    from xsfs.client.endpoint import Endpoint
     from xsfs.protocol.conversation import Event
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ class Client(Pipeline):
 
     def __init__(
         self,
-        path: str | None = None,
+        path: str | Endpoint | None = None,
         *,
         timeout_s: float = 10.0,
         on_loss: Callable[[], None] = lambda: None,

@@ -19,21 +19,18 @@ import trio
 
 from xsfs import errors
 from xsfs.aio.link import Batch, Link
-from xsfs.client.endpoint import XenBusConnection, find
+from xsfs.client.endpoint import Endpoint, XenBusConnection, find
 from xsfs.errors import StoreError, Timeout
 from xsfs.protocol import requests
-from xsfs.protocol.conversation import Event, Reply
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
+    from xsfs.client.channel import Channel
     from xsfs.client.endpoint import Stream
-    from xsfs.protocol.requests import Request
+    from xsfs.protocol.conversation import Event
 
 log = logging.getLogger(__name__)
-
-# How much is read, and so parsed, between two turns of the loop, in bytes.
-_CHUNK = 1 << 16
 
 # While so many replies are to come, let them gather for a moment (in seconds) before they are
 # read: the loop would turn for a few of them each time. A socket holds some 50.
@@ -45,9 +42,6 @@ _RETRY_S = (0.02, 0.25)
 
 # How often the stream is read before the loop serves others.
 _READS = 64
-
-# How many packets go into one write: the store works on them while the next are made.
-_PACKETS_A_WRITE = 250
 
 
 class Subscription(Protocol):
@@ -67,8 +61,8 @@ class ReconnectingConnection:
     """A connection to a XenStore that is made anew when it is lost.
 
     Args:
-        path: a unix socket, or a character device that speaks the wire protocol; looked for
-            (see `xsfs.client.endpoint.find`) when absent.
+        path: a unix socket, or a character device that speaks the wire protocol, or an
+            endpoint; looked for (see `xsfs.client.endpoint.find`) when absent.
         timeout_s: how long any call waits, in seconds; also for a lost store to come back.
         on_loss: called when the connection is lost, and with it all transactions; the next is
             yet to be made.
@@ -80,24 +74,23 @@ class ReconnectingConnection:
 
     def __init__(
         self,
-        path: str | None = None,
+        path: str | Endpoint | None = None,
         *,
         timeout_s: float = 10.0,
         on_loss: Callable[[], None] = lambda: None,
         on_reconnect: Callable[[], None] = lambda: None,
     ) -> None:
-        self._endpoint = find(path)
+        self._endpoint = path if isinstance(path, Endpoint) else find(path)
         self.path = self._endpoint.path
         self.timeout_s = timeout_s
-        # Ordinals on this connection: the request sent last, the request answered last.
-        self.sent = 0
-        self.answered = 0
         # How many connections there have been. A transaction belongs to one of them.
         self.epoch = 0
         self.on_loss = on_loss
         self.on_reconnect = on_reconnect
         self._subscriptions: dict[bytes, Subscription] = {}
         self._link: Link | None = None
+        # The last link's, also when it is lost.
+        self._channel: Channel[Batch] | None = None
         self._connected = trio.Event()
         # When the connection was lost, by trio's clock; and that somebody asks for the next.
         self._lost_s = -math.inf
@@ -105,6 +98,16 @@ class ReconnectingConnection:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"
+
+    @property
+    def sent(self) -> int:
+        """The ordinal, on this connection, of the request that was sent last."""
+        return 0 if self._channel is None else self._channel.sent
+
+    @property
+    def answered(self) -> int:
+        """The ordinal, on this connection, of the request that was answered last."""
+        return 0 if self._channel is None else self._channel.answered
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Connect, tell that it is done, and serve for ever; a lost connection is made anew.
@@ -154,7 +157,7 @@ class ReconnectingConnection:
     async def _serve(self, link: Link, scope: trio.CancelScope) -> None:
         """One life of the connection, until it is lost."""
         epoch = self.epoch
-        self.sent = self.answered = 0
+        self._channel = link.channel
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(link.send_rest)
@@ -168,9 +171,7 @@ class ReconnectingConnection:
             self._disconnected()
             link.close()
         if self.epoch > epoch:
-            log.warning(
-                "%s: connection lost (%s)", self.path, link.failure or "closed by the store"
-            )
+            log.warning("%s: connection lost (%s)", self.path, link.failure)
             self.on_loss()
         scope.cancel()
 
@@ -188,7 +189,7 @@ class ReconnectingConnection:
         again = [requests.watch(w.path, w.token, w.depth) for w in watches]
         hello = [*again, requests.read(b"/")]
         sent = Batch(len(hello))
-        self._ask(link, hello, 0, sent)
+        link.send(hello, 0, sent)
         *results, _ = await sent.wait()
         for result in results:
             if isinstance(result, StoreError):
@@ -199,59 +200,32 @@ class ReconnectingConnection:
             log.warning("%s: connected again", self.path)
             self.on_reconnect()
 
-    def _ask(self, link: Link, window: Sequence[Request[object]], tx_id: int, sent: Batch) -> None:
-        """Send requests together; their results are to be in `sent`."""
-        send = link.conversation.send
-        packets = []
-        for index, request in enumerate(window):
-            packets.append(send(request, tx_id, (sent, index)))
-            if len(packets) == _PACKETS_A_WRITE:
-                link.send(packets)
-                packets = []
-        if packets:
-            link.send(packets)
-        self.sent += len(window)
-
     async def _receive(self, link: Link) -> None:
         """Take all that comes, until the stream ends."""
-        while link.failure is None and self._take_some(link):
+        while link.failure is None:
+            self._take_some(link)
             await trio.lowlevel.wait_readable(link.fd)
-            if link.conversation.in_flight >= _BULK:
+            if link.channel.in_flight >= _BULK:
                 # Not trio.sleep: its clock is epoll's, which counts in milliseconds.
                 time.sleep(_GATHER_S)  # noqa: ASYNC251
 
-    def _take_some(self, link: Link) -> bool:
-        """Take what has come, and what comes meanwhile; False at the end of the stream.
+    def _take_some(self, link: Link) -> None:
+        """Take what has come, and what comes meanwhile.
 
         The store sends each event by itself, and in a flood faster than the loop can wait
         for each: replies would queue behind the events that it keeps for us.
         """
         for _ in range(_READS):
-            if not self._take(link):
-                return False
+            link.receive(self._deliver)
             if not link.is_readable_within(0):
                 break
-        return True
 
-    def _take(self, link: Link) -> bool:
-        """Take what has come, up to _CHUNK bytes; False at the end of the stream."""
-        try:
-            data = link.stream.receive(_CHUNK)
-        except BlockingIOError:
-            return True
-        for item in link.conversation.receive(data):
-            if isinstance(item, Reply):
-                self.answered += 1
-                batch, index = item.tag
-                batch.settle(index, item.result)
-            elif (watch := self._subscriptions.get(item.token)) is not None:
-                self._deliver(watch, item)
-            else:
-                # An event that was on its way when its watch was taken back.
-                log.debug("event for no watch: %r", item)
-        return bool(data)
-
-    def _deliver(self, watch: Subscription, event: Event) -> None:
+    def _deliver(self, event: Event) -> None:
+        watch = self._subscriptions.get(event.token)
+        if watch is None:
+            # An event that was on its way when its watch was taken back.
+            log.debug("event for no watch: %r", event)
+            return
         try:
             watch.take(event)
         except Exception:

@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING
 import trio
 
 from xsfs import errors
-from xsfs.client.endpoint import Outbox
-from xsfs.protocol.conversation import Conversation
+from xsfs.client.channel import Channel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from xsfs.client.endpoint import Stream
+    from xsfs.protocol.conversation import Event
+    from xsfs.protocol.requests import Request
+
+# How much is read, and so parsed, between two turns of the loop, in bytes.
+_CHUNK = 1 << 16
 
 
 class Batch:
@@ -79,8 +83,7 @@ class Link:
     def __init__(self, stream: Stream) -> None:
         self.stream = stream
         self.fd = stream.fileno()
-        self.conversation: Conversation[tuple[Batch, int]] = Conversation()
-        self.outbox = Outbox(stream)
+        self.channel: Channel[Batch] = Channel(stream)
         self.more_to_send = trio.Event()
         # Why the task that receives shall end, when another one found out.
         self.failure: Exception | None = None
@@ -91,32 +94,28 @@ class Link:
         """Whether something comes; blocks."""
         return bool(self._poll.poll(timeout_ms))
 
-    def send(self, packets: list[bytes]) -> None:
+    def send(self, window: Sequence[Request[object]], tx_id: int, sent: Batch) -> None:
         """Send what the stream takes now, and leave the rest to `send_rest`."""
-        if self.outbox:
-            self.outbox.append(packets)
-        else:
-            self._flush(packets)
-            if self.outbox:
-                self.more_to_send.set()
+        try:
+            self.channel.send(window, tx_id, sent)
+        except errors.ConnectionError as error:
+            # The requests are in flight, and lost with all others.
+            self.fail(error)
+        if self.channel.has_unsent:
+            self.more_to_send.set()
+
+    def receive(self, deliver: Callable[[Event], None]) -> None:
+        """Take what has come; see `Channel.receive`."""
+        self.channel.receive(_CHUNK, deliver)
 
     async def send_rest(self) -> None:
         """Send what `send` leaves, for ever."""
         while True:
-            while self.outbox:
+            while self.channel.has_unsent:
                 await trio.lowlevel.wait_writable(self.fd)
-                self._flush([])
+                self.channel.flush()
             self.more_to_send = trio.Event()
             await self.more_to_send.wait()
-
-    def _flush(self, packets: list[bytes]) -> None:
-        try:
-            self.outbox.put(packets)
-        except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.ECONNRESET):
-                raise
-            # The reader sees the end of the connection, after what was still to be read.
-            self.outbox.clear()
 
     def fail(self, error: Exception) -> None:
         """Have the task that receives end the connection."""
@@ -126,7 +125,7 @@ class Link:
 
     def close(self) -> None:
         """Give the descriptor back, and let nobody wait for replies any more."""
-        for batch, _ in self.conversation.abandon():
+        for batch in self.channel.abandon():
             batch.lose()
         trio.lowlevel.notify_closing(self.fd)
         self.stream.close()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from xsfs.aio.link import Link
+    from xsfs.client.endpoint import Endpoint
     from xsfs.protocol.procedures import Procedure
     from xsfs.protocol.requests import Request
 
@@ -81,7 +82,7 @@ class Pipeline(ReconnectingConnection):
 
     def __init__(
         self,
-        path: str | None = None,
+        path: str | Endpoint | None = None,
         *,
         timeout_s: float = 10.0,
         on_loss: Callable[[], None] = lambda: None,
@@ -169,9 +170,8 @@ class Pipeline(ReconnectingConnection):
                 if time.monotonic() > deadline_s or not link.is_readable_within(_LINGER_MS):
                     self._busy = _BUSY_CALLS
                     return
-                if not self._take(link):
-                    return
-        except OSError as error:
+                link.receive(self._deliver)
+        except errors.ConnectionError as error:
             self._give_up(link, error)
 
     async def _complete(
@@ -204,7 +204,7 @@ class Pipeline(ReconnectingConnection):
             self._undone_if_abandoned(request, sent) if request.op in _TO_BE_UNDONE else request
             for request in window
         ]
-        self._ask(link, window, tx_id & ((1 << _TX_ID_BITS) - 1), sent)
+        link.send(window, tx_id & ((1 << _TX_ID_BITS) - 1), sent)
         return sent
 
     def _undone_if_abandoned(self, request: Request[object], sent: Batch) -> Request[object]:

@@ -13,7 +13,6 @@ import os
 import socket
 import stat
 import struct
-from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from xsfs import errors
@@ -111,48 +110,6 @@ class _DeviceStream:
         os.close(self._fd)
 
 
-class Outbox:
-    """Packets on their way out, in order.
-
-    Args:
-        stream: where to.
-    """
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self._pieces: deque[bytes | memoryview] = deque()
-
-    def __bool__(self) -> bool:
-        return bool(self._pieces)
-
-    def append(self, packets: list[bytes]) -> None:
-        """Have packets sent by the next `put`."""
-        self._pieces += packets if self._stream.one_packet_a_write else (b"".join(packets),)
-
-    def put(self, packets: list[bytes]) -> None:
-        """Send all that the stream takes now, these packets last; another `put` goes on.
-
-        Raises:
-            OSError: the connection is lost.
-        """
-        if packets:
-            self.append(packets)
-        pieces = self._pieces
-        try:
-            while pieces:
-                sent = self._stream.send(pieces[0])
-                if sent < len(pieces[0]):
-                    pieces[0] = memoryview(pieces[0])[sent:]
-                else:
-                    pieces.popleft()
-        except BlockingIOError:
-            pass
-
-    def clear(self) -> None:
-        """Forget what was not sent."""
-        self._pieces.clear()
-
-
 class Endpoint:
     """Where a store is; `open` connects to it.
 
@@ -182,8 +139,7 @@ class Endpoint:
             text = f"not accepted within {timeout_s:g} s"
             raise Timeout(errno.ETIMEDOUT, text, self.path) from error
         except OSError as error:
-            number, text = error.errno or errno.EINVAL, error.strerror or str(error)
-            raise errors.ConnectionError(number, text, self.path) from error
+            raise errors.of_connection(error, self.path) from error
 
     def _stream(self, timeout_s: float) -> Stream:
         raise NotImplementedError

@@ -12,41 +12,38 @@ from __future__ import annotations
 
 import errno
 import os
-import select
 import threading
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from xsfs import errors
-from xsfs.client.endpoint import Outbox
+from xsfs.client.channel import Channel
+from xsfs.client.polling import READABLE, WRITABLE, poller
 from xsfs.client.waiters import Mailbox, Waiter
 from xsfs.errors import Timeout
-from xsfs.protocol.conversation import Conversation, Event, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xsfs.client.endpoint import Stream
+    from xsfs.protocol.conversation import Event
     from xsfs.protocol.requests import Request
 
 # How much is read at a time, in bytes: more than any reply that the protocol allows.
 _READ_SIZE = 8192
 
-# How long to look for the reply to a single request before going to sleep for it, in
+# How long to spin for the reply to a single request before going to sleep for it, in
 # seconds, and how long not to try again when that was in vain. xenstored answers within
 # microseconds, in two writes: who sleeps is woken twice.
-_LOOK_S = 3e-4
-_DO_NOT_LOOK_S = 0.1
+_SPIN_S = 3e-4
+_DO_NOT_SPIN_S = 0.1
 
 # From this many replies on, let them gather for a while (in seconds) instead of being woken
 # for each, and read more at a time. No longer: a socket holds some 50 replies.
 _BULK = 64
 _GATHER_S = 1e-4
 _BULK_READ_SIZE = 1 << 16
-
-# How many packets go into one write: the store works on them while the next are made.
-_PACKETS_A_WRITE = 256
 
 
 class Link:
@@ -61,18 +58,17 @@ class Link:
         self._lock = threading.Lock()
         # Why the link is not usable any more.
         self._error: errors.ConnectionError | None = None
-        self._conversation: Conversation[tuple[Waiter, int]] = Conversation()
-        self._outbox = Outbox(stream)
+        self._channel: Channel[Waiter] = Channel(stream)
         self._polls_output = False
         self._subscribers: dict[bytes, set[Mailbox]] = {}
         self._is_led = False
         # Those who do not lead, in the order in which they will.
         self._waiters: dict[Waiter, None] = {}
-        self._look_again_at = 0.0
+        self._spin_again_at = 0.0
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._poll = select.poll()
-        self._poll.register(stream.fileno(), select.POLLIN)
-        self._poll.register(self._wake_fd, select.POLLIN)
+        self._poll = poller()
+        self._poll.register(stream.fileno(), READABLE)
+        self._poll.register(self._wake_fd, READABLE)
         _links.add(self)
 
     @property
@@ -105,16 +101,9 @@ class Link:
             Timeout: no reply to any of them came for `timeout_s` seconds.
         """
         waiter = Waiter(len(requests))
-        send = self._conversation.send
-        packets = []
         with self._lock:
             self._check()
-            for index, request in enumerate(requests):
-                packets.append(send(request, tx_id, (waiter, index)))
-                if len(packets) == _PACKETS_A_WRITE:
-                    self._send(packets)
-                    packets = []
-            self._send(packets)
+            self._send(requests, tx_id, waiter)
             leads = self._take_lead()
         self._wait(waiter, timeout_s, leads)
         return waiter.results
@@ -178,7 +167,7 @@ class Link:
         """
         try:
             if leads and is_brief and waiter.left == 1:
-                self._look(waiter)
+                self._spin(waiter)
             left, left_s = waiter.left, timeout_s
             deadline = monotonic() + (timeout_s or 0.0)
             while waiter.left:
@@ -206,10 +195,10 @@ class Link:
             with self._lock:
                 self._leave(waiter, leads)
 
-    def _look(self, waiter: Waiter) -> None:
+    def _spin(self, waiter: Waiter) -> None:
         """Wait for what is there at once, without sleeping."""
         start = now = monotonic()
-        while self._look_again_at < now:
+        while self._spin_again_at < now:
             os.sched_yield()
             with self._lock:
                 if self._error is not None:
@@ -218,9 +207,9 @@ class Link:
             if not waiter.left:
                 return
             now = monotonic()
-            if now > start + _LOOK_S:
+            if now > start + _SPIN_S:
                 # The store is slow, or others need this processor.
-                self._look_again_at = now + _DO_NOT_LOOK_S
+                self._spin_again_at = now + _DO_NOT_SPIN_S
 
     def _lead(self, timeout_s: float | None, is_bulk: bool) -> None:
         """Wait until the stream has something, and take it."""
@@ -235,8 +224,8 @@ class Link:
                     os.eventfd_read(fd)
                 else:
                     self._receive(_BULK_READ_SIZE if is_bulk else _READ_SIZE)
-            if self._outbox:
-                self._send([])
+            if self._channel.has_unsent:
+                self._flush()
 
     # -- under the lock -----------------------------------------------------------------------
 
@@ -281,35 +270,37 @@ class Link:
         self._stream.close()
         os.close(self._wake_fd)
 
-    def _send(self, packets: list[bytes]) -> None:
+    def _send(self, requests: Sequence[Request[object]], tx_id: int, waiter: Waiter) -> None:
         """Send all that the stream takes now, in order; the leader sends the rest."""
-        if self._error is not None:
-            return
         try:
-            self._outbox.put(packets)
+            self._channel.send(requests, tx_id, waiter)
+        except ValueError:
+            # Such a request is not sent at all.
+            raise
         except BaseException as error:
             self._broken(error)
-            return
-        if self._polls_output != bool(self._outbox):
+        self._poll_output()
+
+    def _flush(self) -> None:
+        """Send what was left."""
+        try:
+            self._channel.flush()
+        except BaseException as error:
+            self._broken(error)
+        self._poll_output()
+
+    def _poll_output(self) -> None:
+        """Have the leader wake up when more can be sent, as long as there is more."""
+        if self._polls_output != self._channel.has_unsent and self._error is None:
             self._polls_output = not self._polls_output
-            polled = select.POLLIN | select.POLLOUT if self._polls_output else select.POLLIN
-            self._poll.modify(self._stream.fileno(), polled)
+            events = READABLE | WRITABLE if self._polls_output else READABLE
+            self._poll.modify(self._stream.fileno(), events)
             if self._is_led:
                 os.eventfd_write(self._wake_fd, 1)
 
     def _receive(self, size: int) -> None:
         try:
-            data = self._stream.receive(size)
-            if not data:
-                raise ConnectionResetError(errno.ECONNRESET, "the store closed the connection")
-            for item in self._conversation.receive(data):
-                if isinstance(item, Reply):
-                    waiter, index = item.tag
-                    waiter.settle(index, item.result)
-                else:
-                    self._deliver(item)
-        except BlockingIOError:
-            pass
+            self._channel.receive(size, self._deliver)
         except BaseException as error:
             self._broken(error)
 
@@ -323,11 +314,9 @@ class Link:
                     waiter.settle(0, event)
 
     def _broken(self, error: BaseException) -> None:
-        """The stream cannot be gone on with: lost, not understood, or left in the middle."""
+        """The stream is not usable any more: lost, not understood, or left in mid-packet."""
         if isinstance(error, errors.ConnectionError):
             self._fail(error)
-        elif isinstance(error, OSError):
-            self._fail(errors.ConnectionError(error.errno, f"connection lost: {error.strerror}"))
         else:
             self._fail(errors.ConnectionError(errno.EPROTO, f"interrupted: {error!r}"))
             raise error

@@ -10,15 +10,18 @@ acknowledged before a request was sent comes before that request's reply).
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from xsfs.errors import StoreError, UnexpectedPacket
-from xsfs.protocol.packet import Op, PacketParser, broken_off, pack
+from xsfs.protocol.packet import HEADER, Op, PacketParser, broken_off, pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from xsfs.protocol.requests import Request
+
+log = logging.getLogger(__name__)
 
 Tag = TypeVar("Tag")
 
@@ -58,8 +61,10 @@ class Conversation(Generic[Tag]):
     """
 
     def __init__(self) -> None:
-        self._splitter = PacketParser()
+        self._parser = PacketParser()
         self._next_id = 1
+        # Whether the peer was seen to put ids of its own into replies.
+        self._ids_change = False
         self._in_flight: dict[int, tuple[Request[object], Tag]] = {}
 
     @property
@@ -92,13 +97,14 @@ class Conversation(Generic[Tag]):
         """
         items: list[Reply[Tag] | Event] = []
         try:
-            for op, req_id, _, payload in self._splitter.feed(data):
+            for op, req_id, _, payload in self._parser.feed(data):
                 if op == _WATCH_EVENT:
                     items.append(_event(payload))
                     continue
-                entry = self._in_flight.get(req_id)
+                entry = None if self._ids_change else self._in_flight.get(req_id)
                 if entry is None:
-                    raise UnexpectedPacket(f"reply of type {op} to request {req_id}, not in flight")
+                    req_id = self._only_request(op, req_id)
+                    entry = self._in_flight[req_id]
                 request, tag = entry
                 if op == request.op:
                     result = request.decode(payload)
@@ -111,6 +117,36 @@ class Conversation(Generic[Tag]):
         except UnexpectedPacket as error:
             return broken_off(items, error)
         return items
+
+    def _only_request(self, op: int, req_id: int) -> int:
+        """The id of the one request that a reply with an id of no request can answer.
+
+        Linux before 4.16 (and stable 4.14.y and 4.15.y before its "xenbus: track caller request
+        id") numbers the replies on /dev/xen/xenbus itself; before 4.11 it numbered those about
+        watches 0.
+
+        Raises:
+            UnexpectedPacket: several are in flight, or the reply is not of its type.
+        """
+        if len(self._in_flight) == 1:
+            ((ours, (request, _)),) = self._in_flight.items()
+            if op in (request.op, _ERROR):
+                if req_id not in (0, ours) and not self._ids_change:
+                    self._ids_change = True
+                    log.warning(
+                        "the store answers request %d as %d (a Linux kernel before 4.16?): "
+                        "only one request at a time can be made on this connection",
+                        ours,
+                        req_id,
+                    )
+                return ours
+        raise UnexpectedPacket(f"reply of type {op} to request {req_id}, not in flight")
+
+    def refuse(self, packet: bytes, error: StoreError) -> Reply[Tag]:
+        """The reply to a request that was sent as `packet`, and that will not be answered."""
+        _, req_id, _, _ = HEADER.unpack_from(packet)
+        _, tag = self._in_flight.pop(req_id)
+        return Reply(tag, error)
 
     def abandon(self) -> list[Tag]:
         """The tags of all requests in flight, which will not be answered any more."""
