@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tests.xen.daemons import Daemon
 
 TIMEOUT_S = 1.0
+# For a machine that has much else to do.
+SLACK_S = 3.0
 
 
 @pytest.fixture
@@ -108,7 +110,7 @@ def test_a_stalled_store_is_given_up_in_time(
             start_s = trio.current_time()
             with pytest.raises(Timeout):
                 await client.write(b"/never", b"%d" % attempt)
-            assert trio.current_time() - start_s < TIMEOUT_S + 0.5
+            assert trio.current_time() - start_s < TIMEOUT_S + SLACK_S
         link.resume()
         await reconnected(client, 1)
 
@@ -203,7 +205,7 @@ def test_a_frozen_store_holds_a_transaction_no_longer_than_the_timeout(
         start_s = trio.current_time()
         with pytest.raises(Timeout):
             await client.run_in_transaction(work)
-        assert trio.current_time() - start_s < TIMEOUT_S + 0.5
+        assert trio.current_time() - start_s < TIMEOUT_S + SLACK_S
         with pytest.raises(Timeout):
             await client.run_in_transaction(work)
         daemon.thaw()
@@ -290,7 +292,7 @@ def test_a_peer_that_never_stops_lying_is_given_up_in_time(link: Link) -> None:
         start_s = trio.current_time()
         with pytest.raises(Timeout):
             await client.read(b"/a")
-        assert trio.current_time() - start_s < TIMEOUT_S + 0.5
+        assert trio.current_time() - start_s < TIMEOUT_S + SLACK_S
         link.forge(bytes)
         await reconnected(client, 1)
         assert await client.read(b"/a") == b"true"
