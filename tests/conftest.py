@@ -19,6 +19,7 @@ import pytest
 from tests import surroundings
 from tests.xen.daemons import KINDS, Daemon, Kind
 from tests.xen.embedded import Embedded
+from tests.xen.link import Link
 from tests.xen.packages import Unavailable, Xen, provide
 
 if TYPE_CHECKING:
@@ -74,6 +75,13 @@ def daemon(request: pytest.FixtureRequest, rundir: Path, xen: Xen) -> Iterator[D
     kind: Kind = request.param
     with Daemon(kind, rundir, xen) as daemon:
         yield daemon
+
+
+@pytest.fixture
+def link(daemon: Daemon) -> Iterator[Link]:
+    """A link to the daemon, to be disturbed."""
+    with Link(daemon.rundir / "link", daemon.socket) as link:
+        yield link
 
 
 @pytest.fixture(

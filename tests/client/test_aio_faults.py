@@ -23,19 +23,13 @@ from xsfs.protocol import requests
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from tests.xen.daemons import Daemon
 
 TIMEOUT_S = 1.0
 # For a machine that has much else to do.
 SLACK_S = 3.0
-
-
-@pytest.fixture
-def link(daemon: Daemon) -> Iterator[Link]:
-    with Link(daemon.rundir / "link", daemon.socket) as link:
-        yield link
 
 
 @asynccontextmanager

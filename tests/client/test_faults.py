@@ -30,12 +30,6 @@ DEADLINE_S = 10.0
 
 
 @pytest.fixture
-def link(daemon: Daemon) -> Iterator[Link]:
-    with Link(daemon.rundir / "link", daemon.socket) as link:
-        yield link
-
-
-@pytest.fixture
 def client(link: Link) -> Iterator[Client]:
     with Client(link.socket, timeout_s=DEADLINE_S) as client:
         client.write(b"/a", b"true")

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.mount.mounting import Mounted
+from tests.outcome import error_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,18 +57,7 @@ def in_time() -> Iterator[None]:
     assert time.monotonic() - start_s < TIMEOUT_S + SLACK_S
 
 
-def until(is_so: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    """Ask until it is so: for what the kernel has no event to wait for."""
-    deadline_s = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < deadline_s, "it is not so in time"
-
-
-def error_of(do: Callable[[], object]) -> int:
-    """The errno with which something ends in time; 0 if it does not fail."""
+def error_in_time(do: Callable[[], object]) -> int:
+    """`error_of` something that has to end in time."""
     with in_time():
-        try:
-            do()
-        except OSError as error:
-            return error.errno or -1
-    return 0
+        return error_of(do)

@@ -5,11 +5,9 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 Done = subprocess.CompletedProcess[str]
@@ -35,15 +33,3 @@ def sh(command: str, cwd: Path) -> str:
     done = run(command, cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def until(condition: Callable[[], object], timeout_s: float = 5.0) -> None:
-    """Waits for what the mount shows once a watch event has come.
-
-    Raises:
-        TimeoutError: it never shows it.
-    """
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline_s:
-            raise TimeoutError

@@ -24,6 +24,7 @@ import xsfs
 from tests.mount.installed import Machine
 from tests.mount.mounting import Mounted
 from tests.mount.outside import Tap
+from tests.outcome import error_of
 from tests.xen.link import Link
 
 if TYPE_CHECKING:
@@ -154,15 +155,6 @@ def codes_of(
 ) -> dict[str, int]:
     """How each of the calls ends, by name."""
     return {name: as_user(user, partial(do, top)) for name, do in calls.items()}
-
-
-def error_of(do: Callable[[], object]) -> int:
-    """The errno with which something fails; 0 if it does not."""
-    try:
-        do()
-    except OSError as error:
-        return error.errno or -1
-    return 0
 
 
 def as_user(user: int, do: Callable[[], object]) -> int:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.mount.shell import run, sh, until
+from tests.mount.shell import run, sh
+from tests.outcome import until
 from tests.xen.rings import Hypervisor
 from tests.xen.wire import Op
 

@@ -11,20 +11,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.outcome import error_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from tests.mount.conftest import Here
-
-
-def errno_of(attempt: Callable[[], object]) -> int:
-    """What it fails with; 0 when it does not."""
-    try:
-        attempt()
-    except OSError as error:
-        return error.errno or 0
-    return 0
 
 
 BAD_NAMES = ["a.b", "a b", "a:b", "a+b", "a~", "\xe4", "a\nb", "*", ".x", "..."]
@@ -33,27 +26,27 @@ BAD_NAMES = ["a.b", "a b", "a:b", "a+b", "a~", "\xe4", "a\nb", "*", ".x", "..."]
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_a_name_that_the_store_cannot_hold_is_einval_when_creating(here: Here, name: str) -> None:
     path = here.path / name
-    assert errno_of(path.mkdir) == errno.EINVAL
-    assert errno_of(lambda: path.write_text("1")) == errno.EINVAL
-    assert errno_of(lambda: os.mknod(path)) == errno.EINVAL
+    assert error_of(path.mkdir) == errno.EINVAL
+    assert error_of(lambda: path.write_text("1")) == errno.EINVAL
+    assert error_of(lambda: os.mknod(path)) == errno.EINVAL
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
 def test_a_name_that_the_store_cannot_hold_is_enoent_when_looking_up(here: Here, name: str) -> None:
     path = here.path / name
     for attempt in (path.stat, path.read_bytes, path.unlink, path.rmdir):
-        assert errno_of(attempt) == errno.ENOENT
+        assert error_of(attempt) == errno.ENOENT
 
 
 def test_links_devices_pipes_and_sockets_are_eperm(here: Here) -> None:
     (here.path / "f").write_text("1")
     new = here.path / "new"
-    assert errno_of(lambda: os.link(here.path / "f", new)) == errno.EPERM
-    assert errno_of(lambda: os.symlink("f", new)) == errno.EPERM
-    assert errno_of(lambda: os.mkfifo(new)) == errno.EPERM
-    assert errno_of(lambda: os.mknod(new, 0o20644, os.makedev(1, 3))) == errno.EPERM
+    assert error_of(lambda: os.link(here.path / "f", new)) == errno.EPERM
+    assert error_of(lambda: os.symlink("f", new)) == errno.EPERM
+    assert error_of(lambda: os.mkfifo(new)) == errno.EPERM
+    assert error_of(lambda: os.mknod(new, 0o20644, os.makedev(1, 3))) == errno.EPERM
     with socket.socket(socket.AF_UNIX) as unix:
-        assert errno_of(lambda: unix.bind(os.fspath(new))) == errno.EPERM
+        assert error_of(lambda: unix.bind(os.fspath(new))) == errno.EPERM
     assert here.store.names(here.node) == {b"f"}
 
 
@@ -63,7 +56,7 @@ def test_a_name_of_255_bytes_can_be_made_and_a_longer_one_not(here: Here) -> Non
     assert here.store.read(here.at(b"n" * 255)) == b"1"
     path.unlink()
     path.mkdir()
-    assert errno_of((here.path / ("n" * 256)).mkdir) == errno.ENAMETOOLONG
+    assert error_of((here.path / ("n" * 256)).mkdir) == errno.ENAMETOOLONG
 
 
 def test_a_path_over_the_daemons_limit_is_enametoolong(here: Here) -> None:
@@ -79,9 +72,9 @@ def test_a_path_over_the_daemons_limit_is_enametoolong(here: Here) -> None:
     os.mkdir("e" * room, dir_fd=fd)
     os.rmdir("e" * room, dir_fd=fd)
     new = "e" * (room + 1)
-    assert errno_of(lambda: os.mkdir(new, dir_fd=fd)) == errno.ENAMETOOLONG
-    assert errno_of(lambda: os.stat(new, dir_fd=fd)) == errno.ENAMETOOLONG
-    assert errno_of(lambda: os.open(new, os.O_CREAT, dir_fd=fd)) == errno.ENAMETOOLONG
+    assert error_of(lambda: os.mkdir(new, dir_fd=fd)) == errno.ENAMETOOLONG
+    assert error_of(lambda: os.stat(new, dir_fd=fd)) == errno.ENAMETOOLONG
+    assert error_of(lambda: os.open(new, os.O_CREAT, dir_fd=fd)) == errno.ENAMETOOLONG
     os.close(fd)
 
 
@@ -108,13 +101,13 @@ def test_what_a_file_system_refuses_is_refused_alike(here: Here) -> None:
         (lambda: os.readlink(here.path / "f"), errno.EINVAL),
     ]
     for attempt, number in cases:
-        assert errno_of(attempt) == number
+        assert error_of(attempt) == number
 
 
 def test_a_directory_with_a_value_is_not_empty(here: Here) -> None:
     (here.path / "d").mkdir()
     (here.path / "d/.value").write_text("own")
-    assert errno_of((here.path / "d").rmdir) == errno.ENOTEMPTY
+    assert error_of((here.path / "d").rmdir) == errno.ENOTEMPTY
     (here.path / "d/.value").unlink()
     (here.path / "d").rmdir()
     assert here.store.read(here.at(b"d")) is None
@@ -124,8 +117,8 @@ def test_access_modes_of_open_files_are_kept(here: Here) -> None:
     path: Path = here.path / "f"
     path.write_text("1")
     reader, writer = os.open(path, os.O_RDONLY), os.open(path, os.O_WRONLY)
-    assert errno_of(lambda: os.write(reader, b"x")) == errno.EBADF
-    assert errno_of(lambda: os.ftruncate(reader, 0)) in (errno.EINVAL, errno.EBADF)
-    assert errno_of(lambda: os.read(writer, 1)) == errno.EBADF
+    assert error_of(lambda: os.write(reader, b"x")) == errno.EBADF
+    assert error_of(lambda: os.ftruncate(reader, 0)) in (errno.EINVAL, errno.EBADF)
+    assert error_of(lambda: os.read(writer, 1)) == errno.EBADF
     os.close(reader)
     os.close(writer)

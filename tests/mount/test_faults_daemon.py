@@ -23,6 +23,7 @@ import pytest
 
 import xsfs
 from tests.mount.mounting import Mounted
+from tests.outcome import error_of
 from tests.programs import Program
 from xsfs.mount import table as mounts
 
@@ -42,14 +43,6 @@ def await_no_helper(mounted: Mounted, timeout_s: float = 5.0) -> None:
 def pid_of(mounted: Mounted) -> int:
     assert mounted.process is not None
     return mounted.process.pid
-
-
-def error_of(do: Callable[[], object]) -> int:
-    try:
-        do()
-    except OSError as error:
-        return error.errno or -1
-    return 0
 
 
 class Users:

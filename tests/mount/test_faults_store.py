@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 import xsfs
-from tests.mount.impatient import SLACK_S, TIMEOUT_S, Impatient, error_of, in_time, store, until
+from tests.mount.impatient import SLACK_S, TIMEOUT_S, Impatient, error_in_time, in_time, store
 from tests.mount.mounting import XSFS
+from tests.outcome import until
 from tests.programs import Program
 from tests.xen.link import Link, Way
 from tests.xen.wire import HEADER, Op
@@ -35,12 +36,6 @@ if TYPE_CHECKING:
 def mounted(fuse: None, daemon: Daemon) -> Iterator[Impatient]:
     with Impatient(daemon.socket) as mounted:
         yield mounted
-
-
-@pytest.fixture
-def link(daemon: Daemon) -> Iterator[Link]:
-    with Link(daemon.rundir / "link", daemon.socket) as link:
-        yield link
 
 
 @pytest.fixture
@@ -82,7 +77,7 @@ def test_every_request_ends_in_time_and_works_again(
     results: dict[str, int] = {}
 
     def ask(name: str) -> None:
-        results[name] = error_of(lambda: REQUESTS[name](mounted.path))
+        results[name] = error_in_time(lambda: REQUESTS[name](mounted.path))
 
     ask("list")
     threads = [threading.Thread(target=ask, args=(name,)) for name in REQUESTS]
@@ -101,7 +96,7 @@ def test_every_request_ends_in_time_and_works_again(
     else:
         daemon.thaw()
     store(daemon, a__x="2", after="1")
-    until(lambda: error_of(lambda: os.stat(mounted.path / "after")) == 0)
+    until(lambda: error_in_time(lambda: os.stat(mounted.path / "after")) == 0)
     assert (mounted.path / "a/x").read_bytes() == b"2\n"
     (mounted.path / "a/x").write_bytes(b"3")
     assert daemon.tool("xenstore-read", "/a/x").stdout == b"3\n"
@@ -120,7 +115,7 @@ def test_another_tree_is_shown_and_announced(daemon: Daemon, link: Link, linked:
         while b"a/ready" not in heard.read_line():
             pass
         daemon.kill()
-        assert error_of(lambda: (top / "a/gone").read_bytes()) == errno.EIO
+        assert error_in_time(lambda: (top / "a/gone").read_bytes()) == errno.EIO
         # Nobody is to see it empty.
         link.stall()
         daemon.start()
@@ -183,10 +178,10 @@ def test_its_socket_is_removed_and_comes_back(daemon: Daemon, mounted: Impatient
     assert (mounted.path / "a").read_bytes() == b"1\n"
     daemon.kill()
     daemon.socket.unlink()
-    assert error_of(lambda: (mounted.path / "a").read_bytes()) == errno.EIO
+    assert error_in_time(lambda: (mounted.path / "a").read_bytes()) == errno.EIO
     daemon.start()
     store(daemon, a="2")
-    until(lambda: error_of(lambda: (mounted.path / "a").read_bytes()) == 0)
+    until(lambda: error_in_time(lambda: (mounted.path / "a").read_bytes()) == 0)
     assert (mounted.path / "a").read_bytes() == b"2\n"
 
 
@@ -235,7 +230,9 @@ def test_a_write_whose_reply_is_lost_is_not_repeated(
     swallowed = link.swallow(op=Op.WRITE)
     result: list[int] = []
     fd = os.open(path, os.O_WRONLY)
-    writer = threading.Thread(target=lambda: result.append(error_of(lambda: os.write(fd, b"2"))))
+    writer = threading.Thread(
+        target=lambda: result.append(error_in_time(lambda: os.write(fd, b"2")))
+    )
     writer.start()
     assert swallowed.wait(5)
     store(daemon, a="theirs")
@@ -251,7 +248,7 @@ def test_a_mkdir_whose_commit_is_lost_is_done_once_or_not(
     daemon: Daemon, link: Link, linked: Impatient
 ) -> None:
     link.swallow(op=Op.TRANSACTION_END)
-    assert error_of(lambda: (linked.path / "d").mkdir()) == errno.EIO
+    assert error_in_time(lambda: (linked.path / "d").mkdir()) == errno.EIO
     assert daemon.tool("xenstore-exists", "/d").returncode == 0
     until(lambda: (linked.path / "d").exists())
 
@@ -264,7 +261,7 @@ def test_a_link_cut_anywhere_in_a_mkdir(
     for number in range(4):
         path = linked.path / f"d{number}"
         link.cut(after=after + 40 * number)
-        code = error_of(path.mkdir)
+        code = error_in_time(path.mkdir)
         assert code in (0, errno.EIO)
         is_there = daemon.tool("xenstore-exists", f"/{path.name}").returncode == 0
         assert is_there or code == errno.EIO
@@ -289,11 +286,11 @@ def test_a_stalled_link(daemon: Daemon, link: Link, linked: Impatient, way: Way)
     store(daemon, a="1")
     assert (linked.path / "a").read_bytes() == b"1\n"
     link.stall(way)
-    assert error_of(lambda: (linked.path / "a").read_bytes()) == errno.EIO
-    assert error_of(lambda: (linked.path / "a").read_bytes()) == errno.EIO
+    assert error_in_time(lambda: (linked.path / "a").read_bytes()) == errno.EIO
+    assert error_in_time(lambda: (linked.path / "a").read_bytes()) == errno.EIO
     link.resume()
     store(daemon, a="2")
-    until(lambda: error_of(lambda: (linked.path / "a").read_bytes()) == 0)
+    until(lambda: error_in_time(lambda: (linked.path / "a").read_bytes()) == 0)
     assert (linked.path / "a").read_bytes() == b"2\n"
 
 
@@ -307,9 +304,9 @@ def test_transactions_end_with_the_store(daemon: Daemon, mounted: Impatient) -> 
     store(daemon, a="3")
     assert (mounted.path / "a").read_bytes() == b"3\n"
     until(lambda: os.listdir(mounted.path / ".transactions") == [])
-    assert error_of(lambda: os.write(held, b"4")) in (errno.ENOENT, errno.EIO, errno.ESTALE)
+    assert error_in_time(lambda: os.write(held, b"4")) in (errno.ENOENT, errno.EIO, errno.ESTALE)
     os.close(held)
-    assert error_of(lambda: (transaction / "a").read_bytes()) == errno.ENOENT
+    assert error_in_time(lambda: (transaction / "a").read_bytes()) == errno.ENOENT
     transaction.mkdir()
     (transaction / "a").write_bytes(b"5\n")
     (transaction / ".commit").write_bytes(b"1\n")

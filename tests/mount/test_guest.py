@@ -13,7 +13,8 @@ import pytest
 
 from tests.mount.mounting import Mounted
 from tests.mount.outside import Outside
-from tests.mount.shell import run, sh, until
+from tests.mount.shell import run, sh
+from tests.outcome import until
 from tests.xen.guest import Guest
 from tests.xen.wire import Op
 

@@ -11,7 +11,8 @@ import pytest
 
 from tests.mount.mounting import Mounted
 from tests.mount.outside import Outside
-from tests.mount.shell import sh, until
+from tests.mount.shell import sh
+from tests.outcome import until
 from tests.xen.wire import Op, Refused
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.inotify import Heard, Inotify
-from tests.mount.impatient import until
 from tests.mount.mounting import Mounted
 from tests.mount.outside import Outside
+from tests.outcome import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

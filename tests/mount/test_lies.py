@@ -10,21 +10,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.mount.impatient import Impatient, error_of, store, until
+from tests.mount.impatient import Impatient, error_in_time, store
+from tests.outcome import until
 from tests.xen.lies import ERRORS, LIES, ODDITIES
-from tests.xen.link import Link
 from tests.xen.wire import Op
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.xen.daemons import Daemon
-
-
-@pytest.fixture
-def link(daemon: Daemon) -> Iterator[Link]:
-    with Link(daemon.rundir / "link", daemon.socket) as link:
-        yield link
+    from tests.xen.link import Link
 
 
 @pytest.fixture
@@ -63,7 +58,7 @@ def test_an_oddity_is_passed_over(link: Link, mounted: Impatient, oddity: str) -
 def test_an_odd_error_is_an_error(link: Link, mounted: Impatient, error: str) -> None:
     forgery, number = ERRORS[error]
     link.forge(forgery, op=Op.READ)
-    assert error_of((mounted.path / "a").read_bytes) == number
+    assert error_in_time((mounted.path / "a").read_bytes) == number
     assert (mounted.path / "a").read_bytes() == b"1\n"
     assert mounted.stats()["connections"] == 1
     assert mounted.log_is_clean()
@@ -71,9 +66,9 @@ def test_an_odd_error_is_an_error(link: Link, mounted: Impatient, error: str) ->
 
 def test_a_store_that_never_stops_lying(link: Link, mounted: Impatient) -> None:
     link.forge(LIES["a type of no request"][0], count=1_000_000, op=Op.READ)
-    assert error_of((mounted.path / "a").read_bytes) == errno.EIO
+    assert error_in_time((mounted.path / "a").read_bytes) == errno.EIO
     os.statvfs(mounted.path)
     link.forge(bytes)
-    until(lambda: error_of((mounted.path / "a").read_bytes) == 0)
+    until(lambda: error_in_time((mounted.path / "a").read_bytes) == 0)
     assert (mounted.path / "a").read_bytes() == b"1\n"
     assert link.accepted < 30

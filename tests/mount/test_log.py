@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import xsfs
-from tests.mount.impatient import error_of
+from tests.mount.impatient import error_in_time
 from tests.mount.mounting import Mounted
 from tests.xen.link import Link
 from tests.xen.wire import HEADER, Op
@@ -43,10 +43,10 @@ def test_no_hostile_byte_reaches_the_log(fuse: None, filled: Daemon) -> None:
         assert (top / "a/x").read_bytes() == HOSTILE + b"\n"
         os.listdir(top / "a")
         (top / "a/.json").read_bytes()
-        error_of(lambda: (top / "a/.json").write_bytes(b'{"\x1b[2J": 1}'))
-        error_of(lambda: (top / "a" / os.fsdecode(b"\x1b[2J")).stat())
-        error_of(lambda: (top / "a/x.link").stat())
-        error_of(lambda: os.setxattr(top / "a/x", "user.xenstore.perms", HOSTILE))
+        error_in_time(lambda: (top / "a/.json").write_bytes(b'{"\x1b[2J": 1}'))
+        error_in_time(lambda: (top / "a" / os.fsdecode(b"\x1b[2J")).stat())
+        error_in_time(lambda: (top / "a/x.link").stat())
+        error_in_time(lambda: os.setxattr(top / "a/x", "user.xenstore.perms", HOSTILE))
         for lie in (
             HEADER.pack(Op.WATCH_EVENT, 0, 0, 10) + b"/\x1b[2J\0\x1bx\0",
             HEADER.pack(Op.WATCH_EVENT, 0, 0, 13) + b"/a/\x1b[2J\0xsfs\0"[:13],

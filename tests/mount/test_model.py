@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.mount.shell import until
+from tests.outcome import until
 from tests.xen.wire import Refused
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ import pytest
 from tests.mount.installed import Machine
 from tests.mount.mounting import Mounted
 from tests.mount.outside import Outside
-from tests.mount.shell import run, sh, until
+from tests.mount.shell import run, sh
+from tests.outcome import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

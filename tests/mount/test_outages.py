@@ -15,7 +15,8 @@ import pytest
 
 import xsfs
 from tests.inotify import Heard, Inotify
-from tests.mount.impatient import TIMEOUT_S, Impatient, error_of, in_time, store, until
+from tests.mount.impatient import TIMEOUT_S, Impatient, error_in_time, in_time, store
+from tests.outcome import until
 from tests.xen.daemons import Daemon
 from xsfs.protocol import requests
 
@@ -67,7 +68,8 @@ def in_a_request(daemon: Daemon, top: Path) -> Iterator[None]:
     ]
     codes: list[int] = []
     threads = [
-        threading.Thread(target=lambda call=call: codes.append(error_of(call))) for call in calls
+        threading.Thread(target=lambda call=call: codes.append(error_in_time(call)))
+        for call in calls
     ]
     daemon.freeze()
     for thread in threads:
@@ -97,7 +99,7 @@ def in_a_transaction(daemon: Daemon, top: Path) -> Iterator[None]:
     transaction.mkdir()
     (transaction / "never").write_bytes(b"1")
     yield
-    code = error_of(lambda: (transaction / ".commit").write_bytes(b"1"))
+    code = error_in_time(lambda: (transaction / ".commit").write_bytes(b"1"))
     assert code in (errno.EIO, errno.ENOENT, errno.ESTALE)
     until(lambda: os.listdir(top / ".transactions") == [])
     assert daemon.tool("xenstore-exists", "/never").returncode == 1
@@ -115,7 +117,7 @@ def in_a_storm(daemon: Daemon, top: Path) -> Iterator[None]:
                     client.batch([requests.write(b"/s/n%d" % at, b"1") for at in range(50)])
                     blowing.set()
                     # oxenstored freezes writers for good when a watcher is far behind.
-                    error_of((top / "s/n0").read_bytes)
+                    error_in_time((top / "s/n0").read_bytes)
         except xsfs.ConnectionError:
             return
 
@@ -159,13 +161,13 @@ def test_the_store_goes_and_comes_back(fuse: None, daemon: Daemon, way: str, mom
         before = descriptors(mounted)
         with MOMENTS[moment](daemon, top):
             outage.begin(daemon)
-            assert error_of((top / "x").read_bytes) in outage.codes
+            assert error_in_time((top / "x").read_bytes) in outage.codes
             with in_time():
                 os.statvfs(top)
             outage.end(daemon)
             daemon.tool("xenstore-rm", "/gone")
             store(daemon, x="2", new="1")
-            until(lambda: error_of((top / "new").read_bytes) == 0)
+            until(lambda: error_in_time((top / "new").read_bytes) == 0)
         assert (top / "x").read_bytes() == b"2\n"
         missed = {Heard("top", "CREATE", "new"), Heard("top", "DELETE", "gone")}
         while missed:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import missing
-from tests.mount.shell import run, sh, until
+from tests.mount.shell import run, sh
+from tests.outcome import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.mount.shell import run, sh, until
+from tests.mount.shell import run, sh
+from tests.outcome import until
 
 if TYPE_CHECKING:
     from tests.mount.conftest import Here

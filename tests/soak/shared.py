@@ -15,7 +15,8 @@ import random
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from tests.soak.subtree import get, outcome, put
+from tests.outcome import error_of
+from tests.soak.subtree import get, put
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,12 +102,12 @@ class Shared:
             "patch": lambda: put(f"{top}/.json", b'{"a": null, "b": {"c": "1"}}', os.O_WRONLY),
         }
         what = self._random.choice(list(actions))
-        self._ended(what, outcome(actions[what]))
+        self._ended(what, error_of(actions[what]))
 
     def lock(self) -> None:
         """mkdir as a lock: whoever made it is alone until he removes it."""
         place = f"{self._mount}/load/locked"
-        code = outcome(lambda: os.mkdir(f"{place}/lock"))
+        code = error_of(lambda: os.mkdir(f"{place}/lock"))
         self._ended("lock", code)
         if code:
             return
@@ -114,7 +115,7 @@ class Shared:
         put(f"{place}/owner", mine, os.O_WRONLY | os.O_TRUNC)
         if (found := get(f"{place}/owner")) != mine:
             self.wrong.append(f"shared: locked by {mine!r} and by {found!r}")
-        if code := outcome(lambda: os.rmdir(f"{place}/lock")):
+        if code := error_of(lambda: os.rmdir(f"{place}/lock")):
             self.wrong.append(f"shared: unlock: {errno.errorcode[code]}")
 
     def increment(self) -> None:
@@ -122,6 +123,6 @@ class Shared:
         os.mkdir(self._view)
         counter = f"{self._view}/load/counted/counter"
         put(counter, b"%d\n" % (int(get(counter)) + 1), os.O_WRONLY | os.O_TRUNC)
-        code = outcome(lambda: put(f"{self._view}/.commit", b"1", os.O_WRONLY))
+        code = error_of(lambda: put(f"{self._view}/.commit", b"1", os.O_WRONLY))
         self._ended("increment", code)
         self.increments += not code

@@ -15,6 +15,7 @@ import random
 from collections import Counter, deque
 from typing import TYPE_CHECKING
 
+from tests.outcome import error_of
 from tests.soak.model import Model, Node, stored
 
 if TYPE_CHECKING:
@@ -34,15 +35,6 @@ TEXT_MAX = 1500
 RECENT = 12
 
 PERMS = (b"n0", b"n0,r5", b"n0,b7", b"n0,w1,r2")
-
-
-def outcome(do: Callable[[], object]) -> int:
-    """The errno with which something fails; 0 when it does not."""
-    try:
-        do()
-    except OSError as error:
-        return error.errno or -1
-    return 0
 
 
 def put(path: str, data: bytes, flags: int) -> None:
@@ -118,7 +110,7 @@ class Subtree:
 
     def _expect(self, what: str, code: int, do: Callable[[], object]) -> bool:
         """Do it; whether it was done. Wrong is what does not end with `code`."""
-        found = outcome(do)
+        found = error_of(do)
         self._count(what)
         if found != code:
             names = [errno.errorcode.get(number, str(number)) for number in (found, code)]
@@ -314,7 +306,7 @@ class Subtree:
         if not self._random.randrange(4):
             os.rmdir(self._view)
             return
-        code = outcome(lambda: put(self._view + "/.commit", b"1", os.O_WRONLY))
+        code = error_of(lambda: put(self._view + "/.commit", b"1", os.O_WRONLY))
         if code == errno.EAGAIN:
             self._count("conflict")
         elif self._expect("commit", 0, lambda: self._raise(code)):

@@ -20,12 +20,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def link(daemon: Daemon) -> Iterator[Link]:
-    with Link(daemon.rundir / "link", daemon.socket) as link:
-        yield link
-
-
-@pytest.fixture
 def client(daemon: Daemon, link: Link) -> Iterator[socket.socket]:
     with daemon.connect(path=link.socket) as client:
         yield client
