@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.mount.mounting import Mounted
-from tests.mount.shell import until
 from tests.mount.test_pid_namespaces import Contained, shared
+from tests.outcome import until
 from tests.programs import Program
 from xsfs import Client
 from xsfs.server import running
