@@ -96,6 +96,17 @@ class Mounted:
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 
+    def logs(self, text: str, timeout_s: float = 5.0) -> str:
+        """What it wrote to standard error up to now, when that has a text; waits for it.
+
+        Raises:
+            AssertionError: it never does.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while text not in (log := self.log()):
+            assert time.monotonic() < deadline_s, f"{text!r} is not in the log: {log}"
+        return log
+
     def log_is_clean(self) -> bool:
         """Whether nothing in it could do anything to a terminal."""
         return all(line.isascii() and line.isprintable() for line in self.log().split("\n"))

@@ -181,4 +181,4 @@ def test_fsync_tells_of_a_truncation_or_creation_that_is_not_permitted(
     assert inside.mounted.forgets_everything()
     assert sorted(os.listdir(inside.path / "ro")) == ["dir", "empty", "file"]
     assert (inside.path / "ro/file").read_bytes() == b"old\n"
-    assert inside.mounted.log().count("was not stored") == 1
+    assert inside.mounted.logs("was not stored").count("was not stored") == 1

@@ -62,7 +62,7 @@ def test_a_name_too_long_is_left_out_of_listings_with_one_warning(
     for _ in range(3):
         assert set(os.listdir(path / "d")) == expected
         assert len(sh("ls -l d", path).splitlines()) == 1 + len(expected)
-    warnings = mounted.log().count("name is too long")
+    warnings = mounted.logs("name is too long" if length > 255 else "").count("name is too long")
     assert warnings == (length > 255)
     mounted.expected = ("name is too long",)
     store.rm(b"/hostile/d")

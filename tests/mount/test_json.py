@@ -288,7 +288,7 @@ def test_a_value_too_long_for_the_store_changes_nothing(here: Here) -> None:
         if refused:
             assert "File too large" in done.stderr
             assert here.store.tree(here.node) == before
-    assert "patch refused: payload of " in here.mounted.log()
+    here.mounted.logs("patch refused: payload of ")
 
 
 def test_watchers_hear_a_patch_once(here: Here) -> None:

@@ -38,7 +38,7 @@ def test_what_a_guest_may_not_write_changes_nothing(fuse: None) -> None:
         assert "Permission denied" in done.stderr
         assert json.loads((mounted.path / ".json").read_bytes()) == {"mine": "1", "theirs": "1"}
         sh("""echo '{"mine": "2", "new": "1"}' > .json""", mounted.path)
-        assert "/local/domain/5: patch refused: [Errno 13]" in mounted.log()
+        mounted.logs("/local/domain/5: patch refused: [Errno 13]")
 
 
 def test_a_read_only_mount_takes_no_patch(fuse: None, daemon: Daemon) -> None:

@@ -40,7 +40,9 @@ def test_a_lie_is_seen_through(daemon: Daemon, link: Link, mounted: Impatient, l
     store(daemon, a="2")
     assert (mounted.path / "a").read_bytes() == b"2\n"
     assert mounted.stats()["connections"] == 2
-    (said,) = (line for line in mounted.log().splitlines() if "connection lost" in line)
+    (said,) = (
+        line for line in mounted.logs("connection lost").splitlines() if "connection lost" in line
+    )
     assert reason in said
     assert mounted.log_is_clean()
 

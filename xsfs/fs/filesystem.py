@@ -28,6 +28,8 @@ from xsfs.fs.virtual.readers import Readers
 from xsfs.fs.virtual.transactions import COMMIT, Transactions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from xsfs.fs.model.nodes import Node
     from xsfs.fs.options import Options
 
@@ -40,9 +42,17 @@ class FileSystem:
     Args:
         path: the store's socket or device.
         client: what connects there.
+        more_counts: for `.xsfs/stats`, of the process around it.
     """
 
-    def __init__(self, path: str, options: Options, client: type[Client] = Client) -> None:
+    def __init__(
+        self,
+        path: str,
+        options: Options,
+        client: type[Client] = Client,
+        more_counts: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        self._more_counts = more_counts
         self.client = client(
             path,
             timeout_s=options.timeout_s,
@@ -100,6 +110,7 @@ class FileSystem:
             "connections": self.client.epoch,
             "transactions": len(self.transactions),
             "unsteady_snapshots": 0,
+            **self._more_counts(),
             **self.watcher.counts,
             **self.queue.counts,
         }

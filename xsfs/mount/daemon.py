@@ -2,23 +2,22 @@
 # SPDX-License-Identifier: MIT
 """The process that serves a mount: in the foreground, or behind the caller's back.
 
-Here is how it says that it is ready, where its log goes, and how it ends; what it serves is
-session.py's. In the background the caller waits until the mount answers. It forks while of one
-thread still, and loads what takes time in the child alone.
+How it starts, says that it is ready, and ends. What it serves is session.py's, where its log
+goes is log.py's. In the background the caller waits until the mount answers. It forks while of
+one thread still, and loads what takes time in the child alone.
 """
 
 from __future__ import annotations
 
 import logging
-import logging.handlers
 import os
 import select
 import signal
 import socket
-import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from xsfs.errors import XenStoreError
+from xsfs.mount import log as logs
 from xsfs.mount.table import MountError
 
 if TYPE_CHECKING:
@@ -41,11 +40,8 @@ def foreground(source: str | None, mountpoint: str, options: MountOptions) -> No
     Raises:
         MountError, OSError: it could not be mounted.
     """
-    handler = logging.StreamHandler()
-    to_journal = _is_journal(sys.stderr.fileno())
-    handler.setFormatter(JournalFormatter() if to_journal else logging.Formatter(_FORM))
-    _log_to(handler, options)
-    _serve(source, mountpoint, options, _notify_systemd)
+    with logs.to_stderr(options) as handler:
+        _serve(source, mountpoint, options, handler, _notify_systemd)
 
 
 def background(source: str | None, mountpoint: str, options: MountOptions) -> None:
@@ -88,56 +84,47 @@ def _hear(result: int, timeout_s: float) -> bytes | None:
 
 def _be_daemon(source: str | None, mountpoint: str, options: MountOptions, tell: int) -> NoReturn:
     status = 1
+    caller = open(tell, "wb", buffering=0)  # noqa: SIM115 - closed when the mount is ready
+
+    def ready() -> None:
+        # Not earlier: of mount(8)'s process group systemd expects that it touches an
+        # automount point, others it would have wait for the mount (autofs, `pgrp=`).
+        os.setsid()
+        os.chdir("/")
+        with open(os.devnull, "r+b", buffering=0) as null:
+            for fd in (0, 1):
+                os.dup2(null.fileno(), fd)
+        with caller:
+            caller.write(b"\n")
+
     try:
-        if os.path.exists("/dev/log"):
-            handler: logging.Handler = logging.handlers.SysLogHandler(
-                "/dev/log", logging.handlers.SysLogHandler.LOG_DAEMON
-            )
-        else:
-            handler = logging.NullHandler()
-        handler.setFormatter(logging.Formatter("xsfs[%(process)d]: %(message)s"))
-        _log_to(handler, options)
-
-        def ready() -> None:
-            # Not earlier: of mount(8)'s process group systemd expects that it touches an
-            # automount point, others it would have wait for the mount (autofs, `pgrp=`).
-            os.setsid()
-            os.chdir("/")
-            null = os.open(os.devnull, os.O_RDWR)
-            for fd in (0, 1, 2):
-                os.dup2(null, fd)
-            os.close(null)
-            os.write(tell, b"\n")
-            os.close(tell)
-
-        _serve(source, mountpoint, options, ready)
-        status = 0
-    except BaseException as error:
-        if isinstance(error, EXPECTED):
-            log.error("%s", explain(error))
-        else:
-            log.exception("the daemon ended")
-        _tell_parent(tell, error)
+        with logs.to_syslog(options) as handler:
+            try:
+                _serve(source, mountpoint, options, handler, ready)
+                status = 0
+            except BaseException as error:
+                if isinstance(error, EXPECTED):
+                    log.error("%s", explain(error))
+                else:
+                    log.exception("the daemon ended")
+                if not caller.closed:
+                    caller.write(os.fsencode(explain(error)))
     finally:
         os._exit(status)
 
 
-def _tell_parent(tell: int, error: BaseException) -> None:
-    try:
-        os.write(tell, os.fsencode(explain(error)))
-    except OSError:
-        # The mount was ready long ago, and nobody reads this.
-        return
-
-
 def _serve(
-    source: str | None, mountpoint: str, options: MountOptions, ready: Callable[[], None]
+    source: str | None,
+    mountpoint: str,
+    options: MountOptions,
+    handler: logs.Log,
+    ready: Callable[[], None],
 ) -> None:
     import trio
 
     from xsfs.mount.session import Session
 
-    session = Session.of(source, mountpoint, options)
+    session = Session.of(source, mountpoint, options, handler)
     try:
         trio.run(session.serve, ready)
     except BaseExceptionGroup as group:
@@ -164,33 +151,3 @@ def _notify_systemd() -> None:
     if address:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unix:
             unix.sendto(b"READY=1", address.replace("@", "\0", 1))
-
-
-# -- the log ----------------------------------------------------------------------------------
-
-_FORM = "xsfs: %(levelname)s: %(message)s"
-
-
-class JournalFormatter(logging.Formatter):
-    """Lines whose level the journal understands (sd-daemon(3))."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Each line of the record after its level."""
-        level = next((number for least, number in _SYSLOG if record.levelno >= least), 7)
-        return "\n".join(f"<{level}>{line}" for line in super().format(record).splitlines())
-
-
-# Python's levels and syslog(3)'s; what is below is for debugging, 7.
-_SYSLOG = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
-
-
-def _is_journal(fd: int) -> bool:
-    """Whether what is written there goes to systemd's journal (systemd.exec(5))."""
-    device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
-    found = os.fstat(fd)
-    return (device, inode) == (str(found.st_dev), str(found.st_ino))
-
-
-def _log_to(handler: logging.Handler, options: MountOptions) -> None:
-    logging.basicConfig(handlers=[handler], level=logging.INFO)
-    logging.getLogger("xsfs").setLevel(logging.DEBUG if options.debug else logging.INFO)

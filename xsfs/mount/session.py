@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from xsfs.mount.embedded import Embedded
+    from xsfs.mount.log import Log
     from xsfs.mount.options import MountOptions
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class Session:
         path: the store's socket or device.
         source: what the mount table shall name as its source.
         mountpoint: an absolute path.
+        handler: the log, for its count.
         store: the embedded store, which listens at `path`.
     """
 
@@ -75,6 +77,7 @@ class Session:
         source: str,
         mountpoint: str,
         options: MountOptions,
+        handler: Log,
         store: Embedded | None = None,
     ) -> None:
         self._path = path
@@ -83,10 +86,14 @@ class Session:
         self._ready = False
         self._options = options
         self._source = source
-        self._fs = FileSystem(path, options)
+        self._fs = FileSystem(
+            path, options, more_counts=lambda: {"log_lines_dropped": handler.dropped}
+        )
 
     @classmethod
-    def of(cls, source: str | None, mountpoint: str, options: MountOptions) -> Session:
+    def of(
+        cls, source: str | None, mountpoint: str, options: MountOptions, handler: Log
+    ) -> Session:
         """The session for a command line's source.
 
         Raises:
@@ -98,7 +105,7 @@ class Session:
             from xsfs.mount.embedded import Embedded
 
             store = Embedded(options)
-            return cls(store.path, name, mountpoint, options, store)
+            return cls(store.path, name, mountpoint, options, handler, store)
         if options.socket or options.load:
             raise MountError("socket= and load= go with the source `embedded`")
         try:
@@ -107,7 +114,7 @@ class Session:
             raise MountError(
                 f"{error.strerror}; to try without Xen: xsfs embedded MOUNTPOINT"
             ) from None
-        return cls(os.path.abspath(path), name, mountpoint, options)
+        return cls(os.path.abspath(path), name, mountpoint, options, handler)
 
     async def serve(self, ready: Callable[[], None]) -> None:
         """Mount, call `ready`, and serve until unmounted or told to end by a signal.
@@ -224,13 +231,14 @@ def _escape(value: str) -> str:
 @contextmanager
 def _stderr_caught() -> Iterator[Callable[[], str]]:
     """What libfuse and fusermount3 write to descriptor 2 meanwhile, as one line."""
-    with open(os.memfd_create("stderr"), "w+b") as caught:
+    caught, written = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(caught, "rb") as file:
         kept = os.dup(2)
-        os.dup2(caught.fileno(), 2)
+        os.dup2(written, 2)
+        os.close(written)
 
         def said() -> str:
-            caught.seek(0)
-            lines = caught.read().decode(errors="replace").split("\n")
+            lines = (file.read() or b"").decode(errors="replace").split("\n")
             return "; ".join(line.strip() for line in lines if line.strip())
 
         try:

@@ -26,6 +26,7 @@ _MEANINGS = {
     "merged": "Notices that a waiting one of the same kind made needless",
     "injections": "Operations by which inotify events were raised",
     "failed": "Of these, those that failed",
+    "log_lines_dropped": "Lines of the log that were dropped, as it took no more",
     "unsteady_snapshots": "Snapshots for .json that a busy store never granted",
 }
 
