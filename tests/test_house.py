@@ -26,7 +26,7 @@ ENTRIES = 14
 ROOMS = (
     *("errors", "protocol", "client", "aio", "jsontext", "jsontree", "server"),
     *("fs.options", "fs.model", "fs.store", "fs.inotify", "fs.virtual", "fs.fuse", "fs.filesystem"),
-    *("mount", "compat", "__main__", ""),
+    *("mount", "compat", "exceptions", "__main__", ""),
 )
 
 # Who may import pyfuse3: these, and what is in them.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xsfs import aio as aio
     from xsfs import compat as compat
     from xsfs import errors as errors
+    from xsfs import exceptions as exceptions
     from xsfs import server as server
     from xsfs.client.client import Client, monitor
     from xsfs.client.compat import Error, xs
@@ -93,7 +94,7 @@ _HOMES = {
 
 # Rooms of the house that are at hand without an import of their own; not in __all__, as what
 # they stand on (trio) need not be installed.
-_ROOMS = ("aio", "compat", "errors", "server")
+_ROOMS = ("aio", "compat", "errors", "exceptions", "server")
 
 
 def __getattr__(name: str) -> object:

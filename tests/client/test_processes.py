@@ -257,16 +257,6 @@ def test_all_names_are_there() -> None:
         xsfs.no_such_name  # noqa: B018
 
 
-def test_the_names_of_pyxs() -> None:
-    pyxs = pytest.importorskip("pyxs")
-    assert set(pyxs.__all__) <= set(xsfs.__all__)
-    for name in dir(pyxs.Client):
-        if not name.startswith("_") and name not in ("SU", "ack", "execute_command"):
-            assert hasattr(Client, name), name
-    for name in ("client", "close", "unwatch", "wait", "watch", "watched"):
-        assert hasattr(Client().monitor(), name), name
-
-
 def test_where_modules_may_import_from() -> None:
     """The protocol core knows neither sockets nor threads nor clocks."""
     core = Path(xsfs.__file__).parent / "protocol"

@@ -12,11 +12,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from xsfs.client.client import Client, monitor
+    from xsfs.client.monitors import Monitor
+    from xsfs.client.router import Router
 
-__all__ = ["Client", "monitor"]
+__all__ = ["Client", "Monitor", "Router", "monitor"]
+
+_HOMES = {"Client": "client", "Monitor": "monitors", "Router": "router", "monitor": "client"}
 
 
 def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("xsfs.client.client"), name)
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

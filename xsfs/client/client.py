@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from xsfs.client.endpoint import NoStore, UnixSocketConnection, XenBusConnection, find
 from xsfs.client.monitors import Monitor
-from xsfs.client.router import Router
+from xsfs.client.router import TIMEOUT_S, Router
 from xsfs.errors import Conflict, InvalidOperation, NotFound, StoreError, XenStoreError
 from xsfs.protocol import procedures, requests
 
@@ -30,15 +30,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# How long a call waits for the store's next sign of life, in seconds.
-TIMEOUT_S = 30.0
-
 # How often `run_in_transaction` starts over.
 TRANSACTION_ATTEMPTS = 100
 
 
 class _Transaction(threading.local):
     id = 0
+
+
+class _IsControlDomain:
+    """Whether this is the domain that controls the others; Xen says so when it is asked."""
+
+    def __get__(self, instance: object, owner: type) -> bool:
+        try:
+            with open("/proc/xen/capabilities", "rb") as capabilities:
+                return capabilities.read() == b"control_d\n"
+        except OSError:
+            return False
 
 
 class Client:
@@ -55,6 +63,9 @@ class Client:
     `ConnectionError` (closed or lost), `Timeout` (the request may yet be carried out, and
     the connection remains usable), `InvalidPath`, `InvalidPermission`, `InvalidPayload`.
     """
+
+    # Nothing depends on it here: the store itself refuses what only that domain may do.
+    SU = _IsControlDomain()
 
     def __init__(
         self,

@@ -116,10 +116,10 @@ class Link:
     def unsubscribe(self, token: bytes, mailbox: Mailbox) -> None:
         """Take back what `subscribe` did."""
         with self._lock:
-            mailboxes = self._subscribers[token]
-            mailboxes.remove(mailbox)
+            mailboxes = self._subscribers.get(token, set())
+            mailboxes.discard(mailbox)
             if not mailboxes:
-                del self._subscribers[token]
+                self._subscribers.pop(token, None)
 
     def take(self, mailbox: Mailbox, timeout_s: float | None) -> Event:
         """The next event in `mailbox`, waited for.

@@ -44,7 +44,7 @@ class Monitor:
         # Held while a watch is set or taken back.
         self._lock = threading.RLock()
         self._link: Link | None = None
-        self._mailbox = Mailbox()
+        self.mailbox = Mailbox()
         self._watches: set[tuple[bytes, bytes]] = set()
 
     def __enter__(self) -> Self:
@@ -94,7 +94,7 @@ class Monitor:
             is_new = (wpath, token) not in self._watches
             # First, as its event may be here before the reply is.
             self._watches.add((wpath, token))
-            link.subscribe(token, self._mailbox)
+            link.subscribe(token, self.mailbox)
             try:
                 self._ask(link, request)
             except BaseException:
@@ -128,7 +128,7 @@ class Monitor:
             ConnectionError: the connection is closed or lost.
         """
         while True:
-            event = self._bound().take(self._mailbox, timeout_s)
+            event = self._bound().take(self.mailbox, timeout_s)
             if unwatched or self._is_watched(event):
                 yield event
 
@@ -138,7 +138,7 @@ class Monitor:
         Valid until the monitor is closed or its connection is lost.
         """
         with self._lock:
-            return self._bound().poll_fd(self._mailbox)
+            return self._bound().poll_fd(self.mailbox)
 
     def _bound(self) -> Link:
         """The connection that holds the watches; when there are none, one that lives."""
@@ -156,7 +156,7 @@ class Monitor:
     def _forget(self, link: Link, wpath: bytes, token: bytes) -> None:
         self._watches.discard((wpath, token))
         if all(other != token for _, other in self._watches):
-            link.unsubscribe(token, self._mailbox)
+            link.unsubscribe(token, self.mailbox)
 
     def _is_watched(self, event: Event) -> bool:
         path, token = event
@@ -169,4 +169,4 @@ class Monitor:
 
     def _close_poll(self) -> None:
         if self._link is not None:
-            self._link.close_poll(self._mailbox)
+            self._link.close_poll(self.mailbox)

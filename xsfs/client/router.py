@@ -10,13 +10,25 @@ from __future__ import annotations
 
 import errno
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from xsfs import errors
 from xsfs.client.link import Link
 
 if TYPE_CHECKING:
     from xsfs.client.endpoint import Endpoint
+    from xsfs.client.waiters import Mailbox
+
+# How long a call waits for the store's next sign of life, in seconds.
+TIMEOUT_S = 30.0
+
+
+class Subscriber(Protocol):
+    """Who has events: a monitor."""
+
+    @property
+    def mailbox(self) -> Mailbox:
+        """Where they arrive."""
 
 
 class Router:
@@ -72,3 +84,24 @@ class Router:
         if link is None:
             raise errors.ConnectionError(errno.ENOTCONN, "not connected")
         return link
+
+    # -- by pyxs's names ----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """`connect`, within the time that a client takes."""
+        self.connect(TIMEOUT_S)
+
+    def terminate(self) -> None:
+        """`close`."""
+        self.close()
+
+    def subscribe(self, token: bytes, monitor: Subscriber) -> None:
+        """Have a monitor told of the events of any watch with that token, whoever set it.
+
+        `Monitor.wait` gives those of the monitor's own watches, or with `unwatched` all.
+        """
+        self.link().subscribe(token, monitor.mailbox)
+
+    def unsubscribe(self, token: bytes, monitor: Subscriber) -> None:
+        """Take back what `subscribe` did."""
+        self.link().unsubscribe(token, monitor.mailbox)

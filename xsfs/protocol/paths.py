@@ -23,6 +23,8 @@ RELATIVE_MAX = 2048
 
 _NAME = re.compile(rb"[A-Za-z0-9\-_@]+")
 _PATH = re.compile(rb"/|/?[A-Za-z0-9\-_@]+(?:/[A-Za-z0-9\-_@]+)*")
+# xenstore.txt, WATCH; a domain id is what the newest daemons take.
+_SPECIAL = re.compile(rb"@(?:introduceDomain|releaseDomain)(?:/[0-9]+)?")
 
 
 def is_name(name: bytes) -> bool:
@@ -49,6 +51,17 @@ def check(path: bytes) -> bytes:
     if not fits(path):
         raise InvalidPath(f"path of {len(path)} bytes is too long")
     return path
+
+
+def check_watched(path: bytes) -> bytes:
+    """`path` itself, when it is one to watch: special ones are those that the protocol knows.
+
+    Raises:
+        InvalidPath: as `check`, or no store has events for this `@` name.
+    """
+    if path.startswith(b"@") and _SPECIAL.fullmatch(path) is None:
+        raise InvalidPath(path)
+    return check(path)
 
 
 def join(parent: bytes, name: bytes) -> bytes:

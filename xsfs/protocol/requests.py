@@ -154,12 +154,12 @@ def set_perms(path: bytes, entries: Iterable[bytes]) -> Request[None]:
 def watch(path: bytes, token: bytes, depth: int | None = None) -> Request[None]:
     """Have events for `path` and what is below it, down to `depth` levels, marked `token`."""
     tail = b"" if depth is None else b"%d\0" % depth
-    return Request(Op.WATCH, _fields(paths.check(path), token) + tail, _nothing)
+    return Request(Op.WATCH, _fields(paths.check_watched(path), token) + tail, _nothing)
 
 
 def unwatch(path: bytes, token: bytes) -> Request[None]:
     """Take back what `watch` asked for."""
-    return Request(Op.UNWATCH, _fields(paths.check(path), token), _nothing)
+    return Request(Op.UNWATCH, _fields(paths.check_watched(path), token), _nothing)
 
 
 def reset_watches() -> Request[None]:
