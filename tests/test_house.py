@@ -198,3 +198,29 @@ def test_what_modules_claim_not_to_need_they_run_without() -> None:
 def test_importing_the_package_does_not_load(heavy: str) -> None:
     script = f"import sys, xsfs; sys.exit({heavy!r} in sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+# A store event becomes a notice.
+_MODEL = """
+import sys
+for name in ("asyncio", "pyfuse3", "select", "socket", "threading", "time", "trio"):
+    sys.modules[name] = None
+from xsfs.fs.model.difference import Difference
+from xsfs.fs.model.states import InodeKind, State
+from xsfs.fs.model.table import NodeTable
+table = NodeTable(b"/")
+difference = Difference(table)
+table.root.node.observe(State(b"", [b"n"]), 0, 0.0)
+node = table.child(table.root.node, b"n")
+node.observe(State(b"1", []), 0, 0.0)
+difference.note(b"/n", 1, 1)
+assert difference.questions() == [b"/n"]
+for notice in difference.answers({b"/n": State(b"2", [])}, 2.0):
+    print(notice.kind.name, notice.name.decode())
+"""
+
+
+def test_the_model_runs_with_no_event_loop_and_no_clock() -> None:
+    command = [sys.executable, "-c", _MODEL]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == "MODIFIED n\n"

@@ -4,11 +4,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsfs.fs.model.nodes import InodeKind, Node
+from xsfs.fs.model.states import InodeKind
 from xsfs.fs.model.table import NodeTable
+
+if TYPE_CHECKING:
+    from xsfs.fs.model.nodes import Node
 
 PATHS = st.lists(st.sampled_from([b"a", b"b", b"c"]), min_size=1, max_size=4)
 

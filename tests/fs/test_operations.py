@@ -269,6 +269,17 @@ def test_a_reply_that_an_event_overtook_is_not_believed(
     run(test, Options(cache="watch", events="off"))
 
 
+def test_a_watchs_confirmation_is_no_change(run: Run) -> None:
+    async def test(at: Kernel) -> None:
+        await at.client.write(b"/a/b", b"1")
+        await at.watcher.settle()
+        ino = await at.walk(b"a/b")
+        at.watcher.event(Event(b"/", b""), True)
+        assert await reads(at, ino) == 0
+
+    run(test, Options(cache="watch", events="off"))
+
+
 def test_nothing_is_believed_when_a_domain_went(run: Run) -> None:
     """oxenstored removes what a dead domain had with no other event."""
 

@@ -276,20 +276,20 @@ def test_a_fault_in_a_request_is_logged_and_answered(
         assert (mounted.path / "a").read_bytes() == b"1\n"
 
 
-_IN_THE_FOLLOWER = """
-from xsfs.fs.model.difference import Difference
-changed = Difference.changed
+_IN_THE_WATCHER = """
+from xsfs.fs.model.comparison import Comparison
+compare = Comparison.compare
 planted = [RuntimeError("planted")]
 def faulty(self, node, *rest):
     if node.name == b"boom" and planted:
         raise planted.pop()
-    return changed(self, node, *rest)
-Difference.changed = faulty
+    return compare(self, node, *rest)
+Comparison.compare = faulty
 """
 
 
 def test_a_fault_in_the_background_loses_no_event(fuse: None, daemon: Daemon, rundir: Path) -> None:
-    with Mounted(daemon.socket, env=with_fault(rundir, _IN_THE_FOLLOWER)) as mounted:
+    with Mounted(daemon.socket, env=with_fault(rundir, _IN_THE_WATCHER)) as mounted:
         mounted.expected = ("ERROR: Watcher.run failed", "Traceback")
         daemon.tool("xenstore-write", "/d/boom", "1", "/d/other", "1")
         top = mounted.path / "d"

@@ -16,9 +16,11 @@ from xsfs.fs.fuse.helper_requests import HelperRequests
 from xsfs.fs.fuse.operations import Operations
 from xsfs.fs.inotify.queue import NotificationQueue
 from xsfs.fs.inotify.watcher import Watcher
+from xsfs.fs.model.difference import Difference
 from xsfs.fs.model.table import NodeTable
 from xsfs.fs.store.changes import Changes
 from xsfs.fs.store.reads import Tree
+from xsfs.fs.store.states import States
 from xsfs.fs.virtual import json_file
 from xsfs.fs.virtual.entries import Entries
 from xsfs.fs.virtual.event_file import NAME as EVENTS
@@ -30,7 +32,6 @@ from xsfs.fs.virtual.transactions import COMMIT, Transactions
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from xsfs.fs.model.nodes import Node
     from xsfs.fs.options import Options
 
 
@@ -60,15 +61,11 @@ class FileSystem:
             on_reconnect=self.events_lost,
         )
         self.table = NodeTable(options.root)
-        self.tree = Tree(
-            self.client,
-            self.table,
-            options,
-            want_perms=options.events == "full",
-            suspect=self._suspect,
-        )
+        states = States(self.client, want_perms=options.events == "full")
+        self.difference = Difference(self.table)
         self.queue = NotificationQueue(self.table, options.events)
-        self.watcher = Watcher(self.tree, self.queue)
+        self.watcher = Watcher(self.client, self.table, states, self.difference, self.queue)
+        self.tree = Tree(self.client, self.table, options, states, self.watcher.suspect)
         self.transactions = Transactions(self.client, self.table, self.watcher.settle)
         self.readers = Readers()
         self.subtrees = json_file.Subtrees(self.client, self.watcher)
@@ -87,7 +84,7 @@ class FileSystem:
         )
         self.operations = Operations(
             self.tree,
-            Changes(self.tree, self.watcher.echoes, self.queue.became_directory),
+            Changes(self.tree, self.difference.echoes, self.queue.became_directory),
             entries,
             Attributes(self.tree, entries, self.queue.is_unsettled),
             HelperRequests(self.table, entries, self.queue),
@@ -109,8 +106,8 @@ class FileSystem:
             "inodes": len(self.table),
             "connections": self.client.epoch,
             "transactions": len(self.transactions),
-            "unsteady_snapshots": 0,
             **self._more_counts(),
+            **self.difference.counts,
             **self.watcher.counts,
             **self.queue.counts,
         }
@@ -118,9 +115,6 @@ class FileSystem:
     def events_lost(self) -> None:
         """Events may have been lost: look at everything again."""
         self.watcher.reconnected()
-
-    def _suspect(self, node: Node) -> None:
-        self.watcher.suspect(node)
 
     def _on_loss(self) -> None:
         self.transactions.lost()

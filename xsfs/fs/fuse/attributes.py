@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyfuse3
 
-from xsfs.fs.model.nodes import InodeKind
+from xsfs.fs.model.states import InodeKind
 from xsfs.fs.store.reads import MAX_AGE_S
 from xsfs.fs.virtual.files import VirtualInode
 

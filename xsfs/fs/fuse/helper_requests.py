@@ -12,15 +12,15 @@ import errno
 from typing import TYPE_CHECKING
 
 from xsfs.fs.model import names as filenames
-from xsfs.fs.model.difference import Kind
-from xsfs.fs.model.nodes import InodeKind
+from xsfs.fs.model.notices import Kind
+from xsfs.fs.model.states import InodeKind
 from xsfs.fs.store.reads import FSError
 
 if TYPE_CHECKING:
     from xsfs.fs.inotify.injections import Injection
     from xsfs.fs.inotify.queue import NotificationQueue
-    from xsfs.fs.model.difference import Notice
     from xsfs.fs.model.nodes import Inode
+    from xsfs.fs.model.notices import Notice
     from xsfs.fs.model.table import NodeTable
     from xsfs.fs.virtual.entries import Entries
 

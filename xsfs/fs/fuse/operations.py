@@ -18,7 +18,7 @@ import pyfuse3
 from xsfs.errors import NotFound
 from xsfs.fs.fuse.errors import answering, waiting
 from xsfs.fs.model import names as filenames
-from xsfs.fs.model.nodes import InodeKind
+from xsfs.fs.model.states import InodeKind
 from xsfs.fs.store.handles import DirectoryHandle, Handle, InjectionHandle, ValueHandle
 from xsfs.fs.store.reads import FSError
 from xsfs.fs.virtual.files import VirtualInode

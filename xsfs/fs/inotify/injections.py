@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xsfs.fs.model import names
-from xsfs.fs.model.difference import Kind
+from xsfs.fs.model.notices import Kind
 
 if TYPE_CHECKING:
     import trio
 
-    from xsfs.fs.model.difference import Notice
+    from xsfs.fs.model.notices import Notice
 
 # An injection that meets a name the kernel still holds is tried again, after an invalidation.
 _ATTEMPTS = 8

@@ -25,14 +25,14 @@ import trio
 from xsfs.fs.inotify import helper as helper
 from xsfs.fs.inotify.injections import Injection
 from xsfs.fs.inotify.kernel_cache import KernelCache
-from xsfs.fs.model.difference import Kind
-from xsfs.fs.model.nodes import InodeKind
+from xsfs.fs.model.notices import Kind
+from xsfs.fs.model.states import InodeKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from xsfs.fs.model.difference import Notice
     from xsfs.fs.model.nodes import Node
+    from xsfs.fs.model.notices import Notice
     from xsfs.fs.model.table import NodeTable
     from xsfs.fs.options import EventMode
 

@@ -1,322 +1,278 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""What changed in the store, as what happened in a tree of files.
+"""What changed in the store, as what happened in a tree of files. Pure: no loop and no clock.
 
-A store event names one path and says not what happened there: comparing the node's fresh
-state with what watchers were told of it does. Pure: the node table in, notices out.
+A store event names one path and says not what happened there: comparing the node's fresh state
+with what watchers were told of it does. So: `note` each event as it is read; ask the store the
+`questions`; give it the `answers`, and tell the notices that come of them.
+
+Between question and answer only paths are held: the node table may change meanwhile. Then other
+questions are to be asked, and are, the next time.
 """
 
 from __future__ import annotations
 
-import enum
-from typing import TYPE_CHECKING, NamedTuple
+import itertools
+from collections import Counter
+from typing import TYPE_CHECKING
 
-from xsfs.fs.model import names as filenames
-from xsfs.fs.model.nodes import Announced, InodeKind, Node
+from xsfs.fs.model.comparison import Comparison
+from xsfs.fs.model.echoes import Echoes
+from xsfs.fs.model.marks import Mark
+from xsfs.fs.model.notices import Kind
+from xsfs.fs.model.routes import Route
+from xsfs.fs.model.states import State
+from xsfs.protocol import paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
 
-    from xsfs.fs.model.nodes import State
+    from xsfs.fs.model.nodes import Node
+    from xsfs.fs.model.notices import Notice
     from xsfs.fs.model.table import NodeTable
 
+# How many paths are looked at in one turn.
+_TURN = 64
 
-class Kind(enum.Enum):
-    """What happened to a file."""
-
-    CREATED = enum.auto()
-    MODIFIED = enum.auto()
-    ATTRIB = enum.auto()
-    REMOVED = enum.auto()
-
-
-class Notice(NamedTuple):
-    """One thing that happened to the entry `name` of a directory.
-
-    `node` is the node behind the entry; None for a file of our own making. Of a node that is a
-    directory, MODIFIED is about its own value.
-    """
-
-    kind: Kind
-    parent: Node
-    name: bytes
-    node: Node | None
-    directory: bool
-
-
-class Echo:
-    """A change of our own, whose event is to come or has come."""
-
-    __slots__ = ("acknowledged", "cancelled", "exists", "path", "perms", "value")
-
-    def __init__(self, path: bytes, exists: bool, value: bytes | None, perms: bytes | None) -> None:
-        self.path = path
-        self.exists = exists
-        # What the node will hold; None where that is not ours to say.
-        self.value = value
-        self.perms = perms
-        # The ordinal of the last request sent when the change was acknowledged.
-        self.acknowledged: int | None = None
-        # It did not happen, or nobody knows.
-        self.cancelled = False
-
-    def matches(self, state: State | None) -> bool:
-        """Whether the store shows just what the change made."""
-        if state is None or not self.exists:
-            return state is None and not self.exists
-        return self.value in (None, state.value) and self.perms in (None, state.perms)
-
-
-class Echoes:
-    """Our own changes, by path, until their events have certainly come.
-
-    The event of a change comes before the reply to any request that was sent after the change
-    was acknowledged (a barrier that both daemons keep), so counting requests tells when an
-    event can no more be an echo; counting echoes cannot, as C xenstored merges events.
-    """
-
-    def __init__(self) -> None:
-        self._by_path: dict[bytes, list[Echo]] = {}
-
-    def expect(
-        self, path: bytes, *, exists: bool, value: bytes | None = None, perms: bytes | None = None
-    ) -> Echo:
-        """A change is about to be sent."""
-        echo = Echo(path, exists, value, perms)
-        self._by_path.setdefault(path, []).append(echo)
-        return echo
-
-    def acknowledge(self, echo: Echo, sent: int) -> None:
-        """The store did it; `sent` requests have been sent by now."""
-        echo.acknowledged = sent
-
-    def cancel(self, echo: Echo) -> None:
-        """The store refused it, or it is not known what the store did."""
-        echo.cancelled = True
-        self._drop([echo], echo.path)
-
-    def outstanding(self, path: bytes, answered: int) -> list[Echo]:
-        """The changes whose echo an event for `path` may be, when `answered` were answered."""
-        echoes = self._by_path.get(path)
-        if not echoes:
-            return []
-        past = [e for e in echoes if e.acknowledged is not None and answered > e.acknowledged]
-        self._drop(past, path)
-        return list(self._by_path.get(path, ()))
-
-    def expire(self, answered: int) -> None:
-        """Let go of all whose events have come, or were merged into others."""
-        for path in list(self._by_path):
-            self.outstanding(path, answered)
-
-    def clear(self) -> None:
-        """The connection was lost: no event will come for what was done on it."""
-        self._by_path.clear()
-
-    def __len__(self) -> int:
-        return len(self._by_path)
-
-    def _drop(self, past: Sequence[Echo], path: bytes) -> None:
-        left = [echo for echo in self._by_path.get(path, ()) if echo not in past]
-        if left:
-            self._by_path[path] = left
-        else:
-            self._by_path.pop(path, None)
-
-
-class Mark:
-    """Events that came for one path since it was last looked at."""
-
-    __slots__ = ("below", "clock", "echoes", "foreign", "hit")
-
-    def __init__(self) -> None:
-        # The view's clock at the last of them.
-        self.clock = -1
-        # An event named this very path; otherwise it is only to be compared.
-        self.hit = False
-        # One named a path below it.
-        self.below = False
-        # One of them cannot be the echo of a change of ours.
-        self.foreign = False
-        self.echoes: list[Echo] = []
-
-    def add(self, echoes: Sequence[Echo], clock: int) -> None:
-        """One more event, which may be the echo of one of these changes."""
-        self.clock = clock
-        self.hit = True
-        if echoes:
-            self.echoes += echoes
-        else:
-            self.foreign = True
-
-    def add_below(self, clock: int) -> None:
-        """An event named a path below this one, of which nothing is known."""
-        self.clock = clock
-        self.below = self.foreign = True
-
-    def merge(self, earlier: Mark) -> None:
-        """The events of another mark for the path count here too."""
-        self.below |= earlier.below
-        self.clock = max(self.clock, earlier.clock)
-        self.hit |= earlier.hit
-        self.foreign |= earlier.foreign
-        self.echoes += earlier.echoes
-
-    def is_echo(self, state: State | None) -> bool:
-        """Whether the events are explained by changes of our own."""
-        return not self.foreign and any(echo.matches(state) for echo in self._ours())
-
-    def wrote(self, value: bytes) -> bool:
-        """Whether a change of our own may have stored that value."""
-        return any(echo.exists and echo.value == value for echo in self._ours())
-
-    def permitted(self, perms: bytes) -> bool:
-        """Whether a change of our own may have set those permissions."""
-        return any(echo.exists and echo.perms == perms for echo in self._ours())
-
-    def _ours(self) -> Iterator[Echo]:
-        return (echo for echo in self.echoes if not echo.cancelled)
+# How many paths may wait to be looked at; more are forgotten, and everything is looked at.
+_MARKS_MAX = 65536
 
 
 class Difference:
-    """Compares fresh states with what was told, and says what is to be told now.
+    """The one place where watch events become notices.
 
-    It moves `told`, `names` and the tree of known nodes along. Each method is to be consumed
-    whole.
+    Attributes:
+        echoes: our own changes, which are told to nobody again.
+        is_urgent: something waits to be looked at that is not only an echo, as it seems.
+        is_all_suspect: everything is to be looked at.
     """
 
     def __init__(self, table: NodeTable) -> None:
+        self.echoes = Echoes()
+        self.counts: Counter[str] = Counter(events=0, notices=0, echoes=0)
+        self.is_urgent = self.is_all_suspect = False
         self._table = table
+        self._view = table.view
+        # What to look at, by path; what is being looked at, what was asked for that, and the
+        # view's clock then.
+        self._marks: dict[bytes, Mark] = {}
+        self._turn: dict[bytes, Mark] = {}
+        self._asked: dict[bytes, None] = {}
+        self._clock = 0
+        # What was announced as gone, and the view's clock then, while events from before may
+        # still be in `_marks`.
+        self._gone: dict[bytes, int] = {}
 
-    def changed(
-        self, node: Node, state: State | None, mark: Mark, stamp: int, now_s: float
-    ) -> Iterator[Notice]:
-        """A node of which watchers were told, asked for after an event or on suspicion."""
-        if state is None:
-            if not mark.is_echo(None) and node.made <= stamp:
-                yield from self.removed(node)
-            return
-        told = node.announced
-        node.observe(state, stamp, now_s)
-        node.compared = stamp
-        if told is None:
-            return
-        node.announced = Announced(state.value, state.perms, node.directory)
-        parent = node.parent or node
-        flipped = node.directory and not told.directory
-        if flipped:
-            # Its directory may be in use already, under the name NAME.d.
-            node.names = set() if node.looked_up else None
-            yield Notice(Kind.REMOVED, parent, node.name, node, False)
-            yield Notice(Kind.CREATED, parent, node.name, node, True)
-        for name in _gone(node, state, stamp):
-            yield from self.vanished(node, name)
-        attrib = (
-            bool(told.perms and state.perms)
-            and state.perms != told.perms
-            and not mark.permitted(state.perms)
-        )
-        if attrib and node.parent is not None:
-            yield Notice(Kind.ATTRIB, parent, node.name, node, node.directory)
-        if (state.value != told.value and not mark.wrote(state.value)) or (
-            # The same value written again; or, unseen, something that is over by now.
-            mark.hit and not attrib and not mark.is_echo(state)
-        ):
-            yield Notice(Kind.MODIFIED, parent, node.name, node, node.directory)
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there are questions."""
+        return bool(self._marks) or self.is_all_suspect
 
-    def appeared(
-        self, parent: Node, name: bytes, state: State, mark: Mark, stamp: int, now_s: float
-    ) -> Iterator[Notice]:
-        """A child that watchers of its parent have not been told of."""
-        if parent.names is None or name in parent.names:
-            return
-        parent.names.add(name)
-        if not filenames.is_node_name(name):
-            return
-        node = self._table.child(parent, name)
-        node.announced = None
-        # By who opened it with O_CREAT, and has not written yet.
-        created = node.pending
-        node.observe(state, stamp, now_s)
-        if mark.is_echo(state):
-            return
-        if node.looked_up and node.names is not None:
-            # What is below it comes with events of its own.
-            node.names = set()
-        if not created:
-            yield Notice(Kind.CREATED, parent, name, node, node.directory)
-        if state.value:
-            yield Notice(Kind.MODIFIED, parent, name, node, node.directory)
+    # -- what may have changed ----------------------------------------------------------------
 
-    def touched(
-        self, parent: Node, name: bytes, state: State, mark: Mark, stamp: int, now_s: float
-    ) -> Iterator[Notice]:
-        """An event named a child that was told of, but never what it was like."""
-        if not filenames.is_node_name(name):
-            return
-        node = self._table.child(parent, name)
-        node.observe(state, stamp, now_s)
-        if mark.hit and not mark.is_echo(state):
-            yield Notice(Kind.MODIFIED, parent, name, node, node.directory)
+    def note(self, path: bytes, answered: int, now_ns: int) -> Node | None:
+        """Take a watch event.
 
-    def vanished(self, parent: Node, name: bytes) -> Iterator[Notice]:
-        """A child that was told of is gone from the store."""
-        node = parent.children.get(name) if parent.children else None
-        if node is None:
-            node = self._ghost(parent, name, directory=False)
-        elif node.pending:
-            return
-        elif node.announced is None:
-            node.announced = Announced(b"", b"", node.directory)
-        yield from self.removed(node)
+        Args:
+            answered: the ordinal of the request that was answered last.
+            now_ns: the time, in ns since the epoch.
 
-    def removed(self, node: Node) -> Iterator[Notice]:
-        """A node is gone, with all below it."""
-        if node.parent is None:
-            return
-        for gone in node.subtree():
-            parent, told = gone.parent, gone.announced
-            if parent is None or told is None:
+        Returns the node that was changed by somebody else, if it is one that was told of.
+        """
+        self.counts["events"] += 1
+        echoes = self.echoes.outstanding(path, answered)
+        if self._view.record(path, 0 if echoes else now_ns) is None:
+            return None
+        route = Route(self._view, path)
+        node, rest = route.node, route.rest
+        if not (rest or node.watchable or node.children):
+            # When somebody asks for it again, that is what watchers are told.
+            node.announced = node.names = None
+            return None
+        if rest and node.directory and not node.looked_up:
+            # Whoever comes to watch it will be told of what is there by then.
+            node.names = None
+        if not route.concerns_anybody():
+            return None
+        if len(rest) > 1 and not echoes:
+            # What is new there is looked at once, for all that comes below it.
+            self._mark(paths.join(node.path, rest[0])).add_subtree(self._view.clock)
+            self.is_urgent = True
+            return None
+        self._mark(path).add(echoes, self._view.clock)
+        if echoes:
+            return None
+        self.is_urgent = True
+        return None if rest else node
+
+    def suspect(self, node: Node) -> None:
+        """A node was found to be gone, or other than told, with no event yet."""
+        if node.view is self._view and node.announced is not None:
+            self._mark(node.path)
+            self.is_urgent = True
+
+    def invalidate_all(self) -> None:
+        """Events may have been lost: all is to be looked at, and nothing believed until then."""
+        self._view.invalidate_all()
+        self.is_all_suspect = self.is_urgent = True
+
+    def reconnected(self) -> None:
+        """The store was away: all may have changed, and no echo of ours will come."""
+        self.echoes.clear()
+        self.invalidate_all()
+
+    # -- a turn: questions, answers -----------------------------------------------------------
+
+    def questions(self) -> list[bytes]:
+        """The paths whose states tell what has waited longest. `answers` are to follow."""
+        if self.is_all_suspect:
+            self.is_all_suspect = False
+            for node in self._table.watchable():
+                self._marks.setdefault(node.path, Mark())
+        self._turn = dict(itertools.islice(self._marks.items(), _TURN))
+        for path in self._turn:
+            del self._marks[path]
+        self.is_urgent = bool(self._marks)
+        self._clock = self._view.clock
+        if len(self._gone) > _MARKS_MAX:
+            self._gone.clear()
+        routes = (Route(self._view, path) for path in self._turn)
+        self._asked = dict.fromkeys(path for route in routes for path in route.questions())
+        return list(self._asked)
+
+    def unanswered(self) -> None:
+        """The store did not answer: the questions are to be asked again."""
+        for path, mark in self._turn.items():
+            self._again(path, mark)
+        self._turn = {}
+
+    def answers(self, states: Mapping[bytes, State | None], now_s: float) -> Iterator[Notice]:
+        """What is to be told; to be consumed whole, each carried out as it comes.
+
+        Args:
+            states: by path, None where there is no node; nothing where the store would not say.
+            now_s: the time, in seconds.
+        """
+        turn, self._turn = self._turn, {}
+        comparison = Comparison(self._table, self._clock, now_s)
+        refused = self._asked.keys() - states.keys()
+        for path, mark in turn.items():
+            if refused and not refused.isdisjoint(Route(self._view, path).questions()):
                 continue
-            children = gone.children or {}
-            for name in sorted(gone.names or ()) if gone.looked_up else ():
-                if name not in children:
-                    ghost = self._ghost(gone, name, directory=False)
-                    yield Notice(Kind.REMOVED, gone, name, ghost, False)
-            value = gone.inode(InodeKind.VALUE)
-            if told.directory and value is not None and value.lookups:
-                yield Notice(Kind.REMOVED, gone, filenames.VALUE, gone, False)
-            yield Notice(Kind.REMOVED, parent, gone.name, gone, told.directory)
-            gone.announced = gone.names = None
-        if node.parent.names:
-            node.parent.names.discard(node.name)
-        self._table.drop(node)
+            for notice in self._look(path, mark, states, comparison):
+                self.counts["notices"] += 1
+                if notice.kind is Kind.REMOVED:
+                    gone = paths.join(notice.parent.path, notice.name)
+                    self._gone[gone] = self._view.clock
+                yield notice
+        if not self._marks:
+            self._gone.clear()
 
-    def transient(self, parent: Node, name: bytes, *, directory: bool) -> Iterator[Notice]:
-        """A child that came and went between two looks: an event named it, and it is not there."""
-        node = parent.children.get(name) if parent.children else None
-        if node is None:
-            node = self._ghost(parent, name, directory=directory)
-        if node.announced is None:
-            # Not even looked at meanwhile.
-            node.announced = Announced(b"", b"", node.directory)
-        yield Notice(Kind.CREATED, parent, name, node, node.announced.directory)
-        yield from self.removed(node)
+    def _look(
+        self,
+        path: bytes,
+        mark: Mark,
+        states: Mapping[bytes, State | None],
+        comparison: Comparison,
+    ) -> Iterator[Notice]:
+        for node in list(Route(self._view, path).dubious()):
+            if node.alive:
+                if node.path not in states:
+                    self._again(path, mark)
+                    return
+                yield from self._compare(node, states[node.path], Mark(), comparison)
+        route = Route(self._view, path)
+        node, rest = route.node, route.rest
+        if not rest or not node.is_announced_directory:
+            if node.path not in states:
+                self._again(path, mark)
+                return
+            here_mark = Mark() if rest else mark
+            yield from self._compare(node, states[node.path], here_mark, comparison)
+        if rest and node.alive:
+            yield from self._walk(node, rest, path, mark, states, comparison)
 
-    def _ghost(self, parent: Node, name: bytes, *, directory: bool) -> Node:
-        """A node that is not in the store any more, nor in the table."""
-        node = Node(parent.view, parent, name)
-        node.alive, node.directory = False, directory
-        node.announced = Announced(b"", b"", directory)
-        return node
+    def _compare(
+        self, node: Node, state: State | None, mark: Mark, comparison: Comparison
+    ) -> Iterator[Notice]:
+        if node.parent is None and state is None:
+            # The mounted root itself is not there: an empty directory.
+            state = State(b"", [])
+        if mark.is_echo(state):
+            self.counts["echoes"] += 1
+        yield from comparison.compare(node, state, mark)
+        if state is not None and node.names is not None and node.looked_up:
+            # Children that came without an event, or whose event has its turn yet.
+            for name in set(state.names).difference(node.names):
+                self._marks.setdefault(paths.join(node.path, name), Mark())
 
+    def _walk(
+        self,
+        node: Node,
+        rest: list[bytes],
+        path: bytes,
+        mark: Mark,
+        states: Mapping[bytes, State | None],
+        comparison: Comparison,
+    ) -> Iterator[Notice]:
+        """An event named a path below `node`, none of it told of: what is new on the way?"""
+        for index, name in enumerate(rest):
+            last = index == len(rest) - 1
+            here = paths.join(node.path, name)
+            if here not in states:
+                self._again(path, mark)
+                return
+            state = states[here]
+            child = node.children.get(name) if node.children else None
+            if not node.looked_up:
+                # Whoever comes to watch it will be told of what is there by then.
+                node.names = None
+            if node.names is None:
+                return
+            if state is None:
+                own = mark.is_echo(None)
+                if own and last:
+                    self.counts["echoes"] += 1
+                elif name in node.names:
+                    yield from comparison.vanished(node, name)
+                elif (
+                    mark.foreign
+                    and mark.clock > self._gone.get(here, -1)
+                    and not (child is not None and child.pending)
+                ):
+                    yield from comparison.transient(
+                        node, name, directory=mark.subtree_hit or not last
+                    )
+                return
+            here_mark = mark if last else Mark()
+            if last and mark.is_echo(state):
+                self.counts["echoes"] += 1
+            if name not in node.names:
+                yield from comparison.appeared(node, name, state, here_mark)
+            elif child is None or child.announced is None:
+                yield from comparison.touched(node, name, state, here_mark)
+            else:
+                yield from self._compare(child, state, here_mark, comparison)
+            child = node.children.get(name) if node.children else None
+            if child is None:
+                return
+            if last and (mark.subtree_hit or not mark.hit) and child.looked_up and not child.names:
+                # What is below it came without an event, or with one that did not say what.
+                for below in state.names:
+                    self._marks.setdefault(paths.join(here, below), Mark())
+            node = child
 
-def _gone(node: Node, state: State, stamp: int) -> list[bytes]:
-    """The children that watchers were told of and that are there no more."""
-    children = node.children or {}
-    return sorted(
-        name
-        for name in (node.names or set()).difference(state.names)
-        # What we made since the state was asked for cannot be in it.
-        if name not in children or children[name].made <= stamp
-    )
+    # -- what waits ---------------------------------------------------------------------------
+
+    def _again(self, path: bytes, mark: Mark) -> None:
+        """The node table changed while the store was asked: other questions are to be asked."""
+        self._mark(path).merge(mark)
+
+    def _mark(self, path: bytes) -> Mark:
+        mark = self._marks.get(path)
+        if mark is None:
+            if len(self._marks) >= _MARKS_MAX:
+                self._marks.clear()
+                self.invalidate_all()
+            mark = self._marks[path] = Mark()
+        return mark

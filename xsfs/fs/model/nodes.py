@@ -9,35 +9,16 @@ inode. No input or output and no waiting here; used from the trio thread alone.
 
 from __future__ import annotations
 
-import enum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from xsfs.errors import NotFound
+from xsfs.fs.model.states import Announced, InodeKind
 from xsfs.protocol import paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-
-class State(NamedTuple):
-    """A node as the store has it: permissions joined as on the wire, b"" when not asked for."""
-
-    value: bytes
-    names: list[bytes]
-    perms: bytes = b""
-
-
-class InodeKind(enum.Enum):
-    """What an inode shows of its node."""
-
-    FILE = enum.auto()
-    DIRECTORY = enum.auto()
-    VALUE = enum.auto()
-    LINK = enum.auto()
-    # A link from NAME.d to NAME, where NAME is a directory already.
-    ALIAS = enum.auto()
-    # A file of our own making, and no node's.
-    VIRTUAL = enum.auto()
+    from xsfs.fs.model.states import State
 
 
 class View:
@@ -148,14 +129,6 @@ class Poller(Protocol):
 
     def wake(self, *, certain: bool = False) -> None:
         """It changed, or is gone; not `certain`: perhaps before it was read."""
-
-
-class Announced(NamedTuple):
-    """What watchers of a node have been told of it."""
-
-    value: bytes
-    perms: bytes
-    directory: bool
 
 
 class Node:
@@ -285,6 +258,11 @@ class Node:
     def watchable(self) -> bool:
         """Whether anybody can be waiting for its events: at the node, or at its parent."""
         return self.known or (self.parent is not None and self.parent.looked_up)
+
+    @property
+    def is_announced_directory(self) -> bool:
+        """Whether watchers were told that it is a directory."""
+        return self.announced is not None and self.announced.directory
 
     @property
     def shown(self) -> InodeKind:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from xsfs.fs.model.nodes import Inode, InodeKind, Node, View
+from xsfs.fs.model.nodes import Inode, Node, View
+from xsfs.fs.model.states import InodeKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from xsfs.errors import NotFound, StoreError, TooBig
 from xsfs.fs.model import names as filenames
-from xsfs.fs.model.nodes import InodeKind
+from xsfs.fs.model.states import InodeKind
 from xsfs.fs.store import renames
 from xsfs.fs.store.reads import FSError
 from xsfs.fs.store.writes import Steps, check_name

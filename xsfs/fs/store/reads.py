@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, cast
 
 import trio
 
-from xsfs.errors import AccessDenied, NotFound, StoreError, TooBig
+from xsfs.errors import NotFound, StoreError, TooBig
 from xsfs.fs.model import names as filenames
-from xsfs.fs.model.nodes import State
+from xsfs.fs.model.states import State
 from xsfs.protocol import paths, requests
-from xsfs.protocol.packet import Op
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from xsfs.aio.client import Client
-    from xsfs.fs.model.nodes import Inode, Node, View
+    from xsfs.fs.model.nodes import Inode, Node
     from xsfs.fs.model.table import NodeTable
     from xsfs.fs.options import Options
+    from xsfs.fs.store.states import States
     from xsfs.protocol.requests import Request
 
 log = logging.getLogger(__name__)
@@ -64,8 +64,6 @@ class Tree:
     """The store as a tree of nodes, read through and remembered in the node table.
 
     Args:
-        want_perms: fetch permissions with everything else, so that events can tell a change
-            of permissions from one of the value.
         suspect: called with a node that turned out to be gone, or another, with no event yet.
     """
 
@@ -74,8 +72,7 @@ class Tree:
         client: Client,
         table: NodeTable,
         options: Options,
-        *,
-        want_perms: bool,
+        states: States,
         suspect: Callable[[Node], None],
     ) -> None:
         self.client = client
@@ -83,7 +80,7 @@ class Tree:
         self.options = options
         self.started_ns = time.time_ns()
         self.suspect = suspect
-        self._want_perms = want_perms
+        self._states = states
         self._warned: set[bytes] = set()
 
     def now_ns(self) -> int:
@@ -91,50 +88,6 @@ class Tree:
         return time.time_ns()
 
     # -- from the store -----------------------------------------------------------------------
-
-    async def fetch(self, view: View, wanted: Sequence[bytes]) -> list[State | StoreError]:
-        """The states of the nodes at these paths, in one pipelined batch."""
-        batch: list[Request[object]] = []
-        for path in wanted:
-            batch += self._state_requests(path)
-        replies = await self.client.batch(batch, view.tx_id)
-        return await self._states(view, wanted, replies)
-
-    def _state_requests(self, path: bytes) -> list[Request[object]]:
-        batch: list[Request[object]] = [requests.directory(path), requests.read(path)]
-        if self._want_perms:
-            batch.append(requests.raw(Op.GET_PERMS, path + b"\0"))
-        return batch
-
-    async def _states(
-        self, view: View, wanted: Sequence[bytes], replies: Sequence[object]
-    ) -> list[State | StoreError]:
-        step = 3 if self._want_perms else 2
-        return [
-            await self._state(view, path, *replies[at * step : (at + 1) * step])
-            for at, path in enumerate(wanted)
-        ]
-
-    async def _state(
-        self, view: View, path: bytes, listing: object, value: object, perms: object = b""
-    ) -> State | StoreError:
-        if isinstance(value, AccessDenied):
-            # It is there, and that is all we may know.
-            return State(b"", [])
-        if isinstance(value, StoreError):
-            return value
-        if isinstance(listing, TooBig):
-            try:
-                listing = await self.client.list(path, view.tx_id)
-            except StoreError as error:
-                return error
-        if isinstance(listing, StoreError):
-            return listing
-        return State(
-            cast("bytes", value),
-            cast("list[bytes]", listing),
-            b"" if isinstance(perms, StoreError) else cast("bytes", perms),
-        )
 
     async def refresh(self, parent: Node, names: Iterable[bytes]) -> dict[bytes, Node]:
         """Ask the store for the children of these names; those that exist, by name.
@@ -146,7 +99,7 @@ class Tree:
         view = parent.view
         stamp = view.clock
         top = parent.path
-        states = await self.fetch(view, [paths.join(top, name) for name in wanted])
+        states = await self._states.fetch(view, [paths.join(top, name) for name in wanted])
         found = {}
         for name, state in zip(wanted, states, strict=True):
             if isinstance(state, State):
@@ -175,7 +128,7 @@ class Tree:
         if node.pending:
             return
         stamp = node.view.clock
-        (state,) = await self.fetch(node.view, [node.path])
+        (state,) = await self._states.fetch(node.view, [node.path])
         if isinstance(state, State):
             self.observe(node, state, stamp)
             return
@@ -202,7 +155,7 @@ class Tree:
         if node.directory and node.names is None:
             await self.refresh_node(node)
         names, children = node.names or (), node.children or {}
-        if self._want_perms and node.view.cached and len(names) <= _PREFETCHED:
+        if self._states.want_perms and node.view.cached and len(names) <= _PREFETCHED:
             untold = [
                 n for n in names if (child := children.get(n)) is None or child.announced is None
             ]
@@ -284,7 +237,7 @@ class Tree:
         wanted += [paths.join(path, name) for name in stale]
         batch: list[Request[object]] = [requests.directory(path), requests.read(path)]
         for other in wanted:
-            batch += self._state_requests(other)
+            batch += self._states.requests_for(other)
         listing, value, *replies = await self.client.batch(batch, view.tx_id)
         if isinstance(listing, TooBig):
             listing = await self.client.list(path, view.tx_id)
@@ -296,7 +249,7 @@ class Tree:
             raise listing
         if not node.alive:
             raise FSError(errno.ESTALE)
-        states = await self._states(view, wanted, replies)
+        states = await self._states.of(view, wanted, replies)
         if len(states) > len(stale):
             self._remember(node, states.pop(0), stamp)
         found = [self._child(node, *each, stamp) for each in zip(stale, states, strict=True)]
@@ -322,7 +275,8 @@ class Tree:
                 )
             )
             left -= len(wanted)
-            states = await self.fetch(view, [paths.join(n.path, name) for n, name in wanted])
+            below = [paths.join(node.path, name) for node, name in wanted]
+            states = await self._states.fetch(view, below)
             found = [
                 self._child(node, name, state, stamp)
                 for (node, name), state in zip(wanted, states, strict=True)

@@ -16,7 +16,7 @@ from xsfs.fs.store.writes import check_name
 from xsfs.protocol import paths, procedures, requests
 
 if TYPE_CHECKING:
-    from xsfs.fs.model.difference import Echo
+    from xsfs.fs.model.echoes import Echo
     from xsfs.fs.model.nodes import Node
     from xsfs.fs.store.writes import Steps
 

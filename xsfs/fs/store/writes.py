@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from xsfs.errors import NotFound, StoreError
 from xsfs.fs.model import names as filenames
-from xsfs.fs.model.nodes import State
+from xsfs.fs.model.states import State
 from xsfs.fs.store.reads import FSError
 from xsfs.protocol import paths, requests
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from xsfs.fs.model.difference import Echoes
+    from xsfs.fs.model.echoes import Echoes
     from xsfs.fs.model.nodes import Node
     from xsfs.fs.store.reads import Tree
 

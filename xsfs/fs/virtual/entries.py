@@ -11,7 +11,8 @@ import errno
 from typing import TYPE_CHECKING
 
 from xsfs.fs.model import names as filenames
-from xsfs.fs.model.nodes import InodeKind, Node
+from xsfs.fs.model.nodes import Node
+from xsfs.fs.model.states import InodeKind
 from xsfs.fs.store.reads import FSError
 from xsfs.fs.virtual.files import VirtualInode
 

@@ -15,7 +15,8 @@ import stat
 from functools import partial
 from typing import TYPE_CHECKING
 
-from xsfs.fs.model.nodes import Inode, InodeKind
+from xsfs.fs.model.nodes import Inode
+from xsfs.fs.model.states import InodeKind
 from xsfs.fs.store.handles import TextHandle
 from xsfs.fs.store.reads import FSError
 from xsfs.fs.virtual import metrics

@@ -11,7 +11,7 @@ import errno
 import logging
 from typing import TYPE_CHECKING
 
-from xsfs.fs.model.nodes import InodeKind
+from xsfs.fs.model.states import InodeKind
 from xsfs.fs.store.reads import FSError
 
 if TYPE_CHECKING:

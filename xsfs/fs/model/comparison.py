@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""What a fresh state says of a node, beside what watchers were told of it. Pure.
+
+Which nodes are to be looked at is said in difference.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xsfs.fs.model import names as filenames
+from xsfs.fs.model.nodes import Node
+from xsfs.fs.model.notices import Kind, Notice
+from xsfs.fs.model.states import Announced, InodeKind
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from xsfs.fs.model.marks import Mark
+    from xsfs.fs.model.states import State
+    from xsfs.fs.model.table import NodeTable
+
+
+class Comparison:
+    """Compares states that were asked for together with what was told.
+
+    It moves what was told along: `announced` and `names` of the nodes, and which there are. Each
+    method is to be consumed whole.
+
+    Args:
+        clock: the view's when the store was asked.
+        now_s: the time of the answer, in seconds.
+    """
+
+    def __init__(self, table: NodeTable, clock: int, now_s: float) -> None:
+        self._table = table
+        self._clock = clock
+        self._now_s = now_s
+
+    def compare(self, node: Node, state: State | None, mark: Mark) -> Iterator[Notice]:
+        """A node of which watchers were told, asked for after an event or on suspicion."""
+        if state is None:
+            if not mark.is_echo(None) and node.made <= self._clock:
+                yield from self.removed(node)
+            return
+        told = node.announced
+        node.observe(state, self._clock, self._now_s)
+        node.compared = self._clock
+        if told is None:
+            return
+        node.announced = Announced(state.value, state.perms, node.directory)
+        parent = node.parent or node
+        flipped = node.directory and not told.directory
+        if flipped:
+            # Its directory may be in use already, under the name NAME.d.
+            node.names = set() if node.looked_up else None
+            yield Notice(Kind.REMOVED, parent, node.name, node, False)
+            yield Notice(Kind.CREATED, parent, node.name, node, True)
+        for name in _gone(node, state, self._clock):
+            yield from self.vanished(node, name)
+        attrib = (
+            bool(told.perms and state.perms)
+            and state.perms != told.perms
+            and not mark.permitted(state.perms)
+        )
+        if attrib and node.parent is not None:
+            yield Notice(Kind.ATTRIB, parent, node.name, node, node.directory)
+        if (state.value != told.value and not mark.wrote(state.value)) or (
+            # The same value written again; or, unseen, something that is over by now.
+            mark.hit and not attrib and not mark.is_echo(state)
+        ):
+            yield Notice(Kind.MODIFIED, parent, node.name, node, node.directory)
+
+    def appeared(self, parent: Node, name: bytes, state: State, mark: Mark) -> Iterator[Notice]:
+        """A child that watchers of its parent have not been told of."""
+        if parent.names is None or name in parent.names:
+            return
+        parent.names.add(name)
+        if not filenames.is_node_name(name):
+            return
+        node = self._table.child(parent, name)
+        node.announced = None
+        # By who opened it with O_CREAT, and has not written yet.
+        created = node.pending
+        node.observe(state, self._clock, self._now_s)
+        if mark.is_echo(state):
+            return
+        if node.looked_up and node.names is not None:
+            # What is below it comes with events of its own.
+            node.names = set()
+        if not created:
+            yield Notice(Kind.CREATED, parent, name, node, node.directory)
+        if state.value:
+            yield Notice(Kind.MODIFIED, parent, name, node, node.directory)
+
+    def touched(self, parent: Node, name: bytes, state: State, mark: Mark) -> Iterator[Notice]:
+        """An event named a child that was told of, but never what it was like."""
+        if not filenames.is_node_name(name):
+            return
+        node = self._table.child(parent, name)
+        node.observe(state, self._clock, self._now_s)
+        if mark.hit and not mark.is_echo(state):
+            yield Notice(Kind.MODIFIED, parent, name, node, node.directory)
+
+    def vanished(self, parent: Node, name: bytes) -> Iterator[Notice]:
+        """A child that was told of is gone from the store."""
+        node = parent.children.get(name) if parent.children else None
+        if node is None:
+            node = self._ghost(parent, name, directory=False)
+        elif node.pending:
+            return
+        elif node.announced is None:
+            node.announced = Announced(b"", b"", node.directory)
+        yield from self.removed(node)
+
+    def removed(self, node: Node) -> Iterator[Notice]:
+        """A node is gone, with all below it."""
+        if node.parent is None:
+            return
+        for gone in node.subtree():
+            parent, told = gone.parent, gone.announced
+            if parent is None or told is None:
+                continue
+            children = gone.children or {}
+            for name in sorted(gone.names or ()) if gone.looked_up else ():
+                if name not in children:
+                    ghost = self._ghost(gone, name, directory=False)
+                    yield Notice(Kind.REMOVED, gone, name, ghost, False)
+            value = gone.inode(InodeKind.VALUE)
+            if told.directory and value is not None and value.lookups:
+                yield Notice(Kind.REMOVED, gone, filenames.VALUE, gone, False)
+            yield Notice(Kind.REMOVED, parent, gone.name, gone, told.directory)
+            gone.announced = gone.names = None
+        if node.parent.names:
+            node.parent.names.discard(node.name)
+        self._table.drop(node)
+
+    def transient(self, parent: Node, name: bytes, *, directory: bool) -> Iterator[Notice]:
+        """A child that came and went between two looks: an event named it, and it is not there."""
+        node = parent.children.get(name) if parent.children else None
+        if node is None:
+            node = self._ghost(parent, name, directory=directory)
+        if node.announced is None:
+            # Not even looked at meanwhile.
+            node.announced = Announced(b"", b"", node.directory)
+        yield Notice(Kind.CREATED, parent, name, node, node.announced.directory)
+        yield from self.removed(node)
+
+    def _ghost(self, parent: Node, name: bytes, *, directory: bool) -> Node:
+        """A node that is not in the store any more, nor in the table."""
+        node = Node(parent.view, parent, name)
+        node.alive, node.directory = False, directory
+        node.announced = Announced(b"", b"", directory)
+        return node
+
+
+def _gone(node: Node, state: State, clock: int) -> list[bytes]:
+    """The children that watchers were told of and that are there no more."""
+    children = node.children or {}
+    return sorted(
+        name
+        for name in (node.names or set()).difference(state.names)
+        # What we made since the state was asked for cannot be in it.
+        if name not in children or children[name].made <= clock
+    )

@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Our own changes, whose events are no news to anybody. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xsfs.fs.model.states import State
+
+
+class Echo:
+    """A change of our own, whose event is to come or has come."""
+
+    __slots__ = ("acknowledged", "cancelled", "exists", "path", "perms", "value")
+
+    def __init__(self, path: bytes, exists: bool, value: bytes | None, perms: bytes | None) -> None:
+        self.path = path
+        self.exists = exists
+        # What the node will hold; None where that is not ours to say.
+        self.value = value
+        self.perms = perms
+        # The ordinal of the last request sent when the change was acknowledged.
+        self.acknowledged: int | None = None
+        # It did not happen, or nobody knows.
+        self.cancelled = False
+
+    def matches(self, state: State | None) -> bool:
+        """Whether the store shows just what the change made."""
+        if state is None or not self.exists:
+            return state is None and not self.exists
+        return self.value in (None, state.value) and self.perms in (None, state.perms)
+
+
+class Echoes:
+    """Our own changes, by path, until their events have certainly come.
+
+    The event of a change comes before the reply to any request that was sent after the change
+    was acknowledged (a barrier that both daemons keep), so counting requests tells when an
+    event can no more be an echo; counting echoes cannot, as C xenstored merges events.
+    """
+
+    def __init__(self) -> None:
+        self._by_path: dict[bytes, list[Echo]] = {}
+
+    def expect(
+        self, path: bytes, *, exists: bool, value: bytes | None = None, perms: bytes | None = None
+    ) -> Echo:
+        """A change is about to be sent."""
+        echo = Echo(path, exists, value, perms)
+        self._by_path.setdefault(path, []).append(echo)
+        return echo
+
+    def acknowledge(self, echo: Echo, sent: int) -> None:
+        """The store did it; `sent` requests have been sent by now."""
+        echo.acknowledged = sent
+
+    def cancel(self, echo: Echo) -> None:
+        """The store refused it, or it is not known what the store did."""
+        echo.cancelled = True
+        self._drop([echo], echo.path)
+
+    def outstanding(self, path: bytes, answered: int) -> list[Echo]:
+        """The changes whose echo an event for `path` may be, when `answered` were answered."""
+        echoes = self._by_path.get(path)
+        if not echoes:
+            return []
+        past = [e for e in echoes if e.acknowledged is not None and answered > e.acknowledged]
+        self._drop(past, path)
+        return list(self._by_path.get(path, ()))
+
+    def expire(self, answered: int) -> None:
+        """Let go of all whose events have come, or were merged into others."""
+        for path in list(self._by_path):
+            self.outstanding(path, answered)
+
+    def clear(self) -> None:
+        """The connection was lost: no event will come for what was done on it."""
+        self._by_path.clear()
+
+    def __len__(self) -> int:
+        return len(self._by_path)
+
+    def _drop(self, past: Sequence[Echo], path: bytes) -> None:
+        left = [echo for echo in self._by_path.get(path, ()) if echo not in past]
+        if left:
+            self._by_path[path] = left
+        else:
+            self._by_path.pop(path, None)

@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""What events have said of a path that is to be looked at. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from xsfs.fs.model.echoes import Echo
+    from xsfs.fs.model.states import State
+
+
+class Mark:
+    """Events that came for one path since it was last looked at."""
+
+    __slots__ = ("clock", "echoes", "foreign", "hit", "subtree_hit")
+
+    def __init__(self) -> None:
+        # The view's clock at the last of them.
+        self.clock = -1
+        # An event named this very path; otherwise it is only to be compared.
+        self.hit = False
+        # One named a path below it.
+        self.subtree_hit = False
+        # One of them cannot be the echo of a change of ours.
+        self.foreign = False
+        self.echoes: list[Echo] = []
+
+    def add(self, echoes: Sequence[Echo], clock: int) -> None:
+        """One more event, which may be the echo of one of these changes."""
+        self.clock = clock
+        self.hit = True
+        if echoes:
+            self.echoes += echoes
+        else:
+            self.foreign = True
+
+    def add_subtree(self, clock: int) -> None:
+        """An event named a path below this one, of which nothing is known."""
+        self.clock = clock
+        self.subtree_hit = self.foreign = True
+
+    def merge(self, earlier: Mark) -> None:
+        """The events of another mark for the path count here too."""
+        self.subtree_hit |= earlier.subtree_hit
+        self.clock = max(self.clock, earlier.clock)
+        self.hit |= earlier.hit
+        self.foreign |= earlier.foreign
+        self.echoes += earlier.echoes
+
+    def is_echo(self, state: State | None) -> bool:
+        """Whether the events are explained by changes of our own."""
+        return not self.foreign and any(echo.matches(state) for echo in self._ours())
+
+    def wrote(self, value: bytes) -> bool:
+        """Whether a change of our own may have stored that value."""
+        return any(echo.exists and echo.value == value for echo in self._ours())
+
+    def permitted(self, perms: bytes) -> bool:
+        """Whether a change of our own may have set those permissions."""
+        return any(echo.exists and echo.perms == perms for echo in self._ours())
+
+    def _ours(self) -> Iterator[Echo]:
+        return (echo for echo in self.echoes if not echo.cancelled)

@@ -1,0 +1,34 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""A notice: what happened, as in a tree of files. Pure."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from xsfs.fs.model.nodes import Node
+
+
+class Kind(enum.Enum):
+    """What happened to a file."""
+
+    CREATED = enum.auto()
+    MODIFIED = enum.auto()
+    ATTRIB = enum.auto()
+    REMOVED = enum.auto()
+
+
+class Notice(NamedTuple):
+    """One thing that happened to the entry `name` of a directory.
+
+    `node` is the node behind the entry; None for a file of our own making. Of a node that is a
+    directory, MODIFIED is about its own value.
+    """
+
+    kind: Kind
+    parent: Node
+    name: bytes
+    node: Node | None
+    directory: bool
