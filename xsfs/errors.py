@@ -12,7 +12,9 @@ from __future__ import annotations
 import builtins
 import errno
 import os
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+_E = TypeVar("_E", bound=BaseException)
 
 
 class XenStoreError(RuntimeError):
@@ -63,6 +65,12 @@ def of_connection(error: OSError, path: str | None = None) -> ConnectionError:
     if path is None:
         return ConnectionError(number, f"connection lost: {text}")
     return ConnectionError(number, text, path)
+
+
+def first_of(group: BaseExceptionGroup[_E]) -> _E:
+    """The one error of a group to report: others came of it."""
+    error = group.exceptions[0]
+    return first_of(error) if isinstance(error, BaseExceptionGroup) else error
 
 
 class EventsLost(XenStoreError):

@@ -165,7 +165,7 @@ class ReconnectingConnection:
                 await self._receive(link)
                 nursery.cancel_scope.cancel()
         except* (trio.ClosedResourceError, OSError) as group:
-            link.failure = link.failure or _first(group)
+            link.failure = link.failure or errors.first_of(group)
         finally:
             self._link = None
             self._disconnected()
@@ -237,8 +237,3 @@ class ReconnectingConnection:
         """Let the connection be lost: it is of no use any more."""
         self._disconnected()
         link.fail(error)
-
-
-def _first(group: BaseExceptionGroup[Exception]) -> Exception:
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error

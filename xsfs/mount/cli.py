@@ -11,8 +11,9 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from xsfs.mount import daemon
+from xsfs.mount import daemon, inherited
 from xsfs.mount import table as mounts
+from xsfs.mount.errors import EXPECTED, explain
 from xsfs.mount.options import DESCRIPTIONS, MountOptions, OptionError, parse
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ def print_version() -> None:
 
 def main() -> int:
     """The entry point; the exit status: 0, 1 (it failed), 2 (a wrong command line)."""
+    inherited.reserve_standard_descriptors()
     try:
         source, mountpoint, options, foreground = parse_arguments(sys.argv[1:])
     except (UsageError, OptionError) as error:
@@ -137,6 +139,7 @@ def main() -> int:
             print(USAGE, file=sys.stderr)
         return 2
     try:
+        inherited.check()
         mounts.check_fuse(options.fuse)
         mountpoint = mounts.prepare(mountpoint, nonempty=options.nonempty)
         if options.fsname is None:
@@ -144,8 +147,11 @@ def main() -> int:
             options = replace(options, fsname=mounts.named_source(source, mountpoint))
         start = daemon.foreground if foreground else daemon.background
         start(source, mountpoint, options)
-    except daemon.EXPECTED as error:
-        print(f"xsfs: {daemon.explain(error)}", file=sys.stderr)
+    except EXPECTED as error:
+        print(f"xsfs: {explain(error)}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"xsfs: {mountpoint}: interrupted, nothing is mounted", file=sys.stderr)
         return 1
     return 0
 

@@ -16,9 +16,9 @@ import signal
 import socket
 from typing import TYPE_CHECKING, NoReturn
 
-from xsfs.errors import XenStoreError
+from xsfs.errors import first_of
 from xsfs.mount import log as logs
-from xsfs.mount.table import MountError
+from xsfs.mount.errors import EXPECTED, MountError, explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from xsfs.mount.options import MountOptions
 
 log = logging.getLogger(__name__)
-
-# Errors whose text says all that there is to say.
-EXPECTED = (MountError, OSError, XenStoreError)
 
 # How long the caller waits for the mount to answer, on top of `timeout=`, in seconds.
 _START_S = 20
@@ -56,13 +53,20 @@ def background(source: str | None, mountpoint: str, options: MountOptions) -> No
         os.close(result)
         _be_daemon(source, mountpoint, options, tell)
     os.close(tell)
-    said = _hear(result, _START_S + options.timeout_s)
+    try:
+        said = _hear(result, _START_S + options.timeout_s)
+    except KeyboardInterrupt:
+        os.kill(pid, signal.SIGTERM)
+        raise
     if said is None:
         os.kill(pid, signal.SIGTERM)
         raise MountError(f"{mountpoint}: not ready in time; see the system's log")
     if said != b"\n":
         os.waitpid(pid, 0)
-        raise MountError(os.fsdecode(said) or "the daemon ended without a word")
+        raise MountError(
+            os.fsdecode(said)
+            or f"{mountpoint}: the daemon died while mounting; see the system's log"
+        )
     try:
         os.statvfs(mountpoint)
     except OSError as error:
@@ -128,21 +132,7 @@ def _serve(
     try:
         trio.run(session.serve, ready)
     except BaseExceptionGroup as group:
-        raise _first(group) from group
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one error to report: others came of it."""
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
-
-
-def explain(error: BaseException) -> str:
-    """An error as one line for the user."""
-    if isinstance(error, OSError) and error.strerror:
-        name = f"{error.filename}: " if error.filename else ""
-        return f"{name}{error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+        raise first_of(group) from group
 
 
 def _notify_systemd() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from xsfs import jsontree
-from xsfs.mount.table import MountError
+from xsfs.mount.errors import MountError
 from xsfs.server import Store, sample, serve
 
 if TYPE_CHECKING:

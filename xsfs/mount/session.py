@@ -24,7 +24,7 @@ from xsfs.errors import XenStoreError
 from xsfs.fs.filesystem import FileSystem
 from xsfs.fs.fuse import loop
 from xsfs.mount import table as mounts
-from xsfs.mount.table import MountError
+from xsfs.mount.errors import MountError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -140,7 +140,11 @@ class Session:
                 await self._fs.start()
             except XenStoreError as error:
                 raise MountError(f"cannot read the store: {error}") from None
-            signals = stack.enter_context(trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT))
+            ending = [signal.SIGTERM, signal.SIGINT]
+            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+                # Not started by nohup(1): the terminal closed.
+                ending.append(signal.SIGHUP)
+            signals = stack.enter_context(trio.open_signal_receiver(*ending))
             stack.enter_context(loop.installed())
             device = self._mount()
             stack.push(partial(self._close, device))

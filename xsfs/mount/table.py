@@ -20,16 +20,14 @@ from contextlib import suppress
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
+from xsfs.mount.errors import MountError
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 FSTYPE = "fuse.xsfs"
 FSTAB = "/etc/fstab"
 FUSE_CONF = "/etc/fuse.conf"
-
-
-class MountError(RuntimeError):
-    """The mount could not be made; the text says in one line why, and what to do."""
 
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -1,0 +1,22 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""What a mount can fail with, and how that is said. Pure."""
+
+from __future__ import annotations
+
+from xsfs.errors import XenStoreError
+
+
+class MountError(RuntimeError):
+    """The mount could not be made; the text says in one line why, and what to do."""
+
+
+# Errors whose text says all that there is to say.
+EXPECTED = (MountError, OSError, XenStoreError)
+
+
+def explain(error: BaseException) -> str:
+    """An error as one line for the user."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'cannot mount'}: {error.strerror}"
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""What the process has from whoever started it: descriptors, limits, and a view of /proc.
+
+What would make half a mount is mended here, or refused with what to do about it.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from contextlib import suppress
+
+from xsfs.mount.errors import MountError
+
+# A mount has some 20 open, and two for each client of the embedded store (measured).
+_DESCRIPTORS_MIN = 64
+
+# The event helper writes a byte, to raise the event of a written value.
+_FILE_SIZE_MIN = 4096
+
+
+def reserve_standard_descriptors() -> None:
+    """Open /dev/null as those of the descriptors 0 to 2 that are closed.
+
+    To be called before any other file is opened: that would get such a number, and be taken
+    for standard input, output or error by all that follows.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    # Python has set these to None, by which print() means standard output.
+    if sys.stdout is None:
+        sys.stdout = open(1, "w")  # noqa: SIM115 - for the life of the process
+    if sys.stderr is None:
+        sys.stderr = open(2, "w")  # noqa: SIM115 - the same
+
+
+def check() -> None:
+    """Raise the limits as far as they may be, and see that all is there that a mount needs.
+
+    Raises:
+        MountError: something is missing; says what to do.
+    """
+    # Of another pid namespace it would tell of other processes.
+    pid = ""
+    with suppress(OSError):
+        pid = os.readlink("/proc/self")
+    if pid != str(os.getpid()):
+        raise MountError(
+            "/proc is not mounted, or is another pid namespace's: `mount -t proc proc /proc` first"
+        )
+    _raise_limit(
+        resource.RLIMIT_NOFILE,
+        _DESCRIPTORS_MIN,
+        "files may be open at once, {least} are needed: raise `ulimit -n`, or LimitNOFILE= "
+        "of a systemd unit",
+    )
+    _raise_limit(
+        resource.RLIMIT_FSIZE,
+        _FILE_SIZE_MIN,
+        "bytes may be written to a file, {least} are needed to raise events: raise `ulimit -f`, "
+        "or LimitFSIZE= of a systemd unit",
+    )
+
+
+def _raise_limit(limit: int, least: int, text: str) -> None:
+    soft, hard = resource.getrlimit(limit)
+    if soft != hard:
+        resource.setrlimit(limit, (hard, hard))
+    if hard != resource.RLIM_INFINITY and hard < least:
+        raise MountError(f"only {hard} {text.format(least=least)}")
