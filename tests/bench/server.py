@@ -3,20 +3,22 @@
 """How fast the embedded store is beside the real daemons: `python -m tests.bench.server`.
 
 All are measured in one run, in turns, by the same client, since a machine that others use as
-well is not now as fast as it was before. The status is 1 if a bar is missed.
+well is not now as fast as it was before. Stores have one CPU and the client another: whether a
+scheduler puts the two on one makes more of a difference than the store does. The status is 1 if
+a bar is missed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
-import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from tests.xen.daemons import KINDS, Daemon
 from tests.xen.wire import HEADER, Op, Wire
@@ -24,12 +26,14 @@ from tests.xen.wire import HEADER, Op, Wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROUNDS = 5
+T = TypeVar("T")
 
 PATH = b"/bench/node\0"
 VALUE = b"value"
-PIPELINED, DEPTH = 20000, 128
-SYNCHRONOUS = 3000
+# Short rounds and many, of which the quickest tenth counts: what others do to the machine only
+# ever adds to a time.
+PIPELINED, DEPTH, PIPELINED_ROUNDS = 2560, 128, 50
+SYNCHRONOUS, SYNCHRONOUS_ROUNDS = 60, 600
 STARTS, START_ROUNDS = 200, 20
 
 # Nodes in the store while transactions are started.
@@ -39,11 +43,11 @@ FEW, MANY = 100, 100_000
 SHARES = {
     ("pipelined", "xenstored"): 0.5,
     ("pipelined", "oxenstored"): 0.5,
-    ("synchronous", "xenstored"): 0.6,
+    ("synchronous", "xenstored"): 0.85,
     ("synchronous", "oxenstored"): 0.6,
 }
 
-# How much longer a start may seem to take on MANY nodes, for the clock's sake.
+# How much longer a start may seem to take on MANY nodes, for the caches' sake.
 TOLERANCE = 1.25
 
 
@@ -70,14 +74,14 @@ def synchronous(wire: Wire) -> float:
     return SYNCHRONOUS / (time.perf_counter() - start_s)
 
 
-def starts(wire: Wire) -> float:
-    """Transactions started per second; the time to drop them does not count."""
-    start_s = time.perf_counter()
-    numbers = [int(wire.ask(Op.TRANSACTION_START, b"\0")[:-1]) for _ in range(STARTS)]
-    elapsed_s = time.perf_counter() - start_s
+def starts(server: Server) -> float:
+    """The store's CPU time in s for the start of a transaction; that to drop it does not count."""
+    start_s = server.cpu_s()
+    numbers = [int(server.wire.ask(Op.TRANSACTION_START, b"\0")[:-1]) for _ in range(STARTS)]
+    elapsed_s = server.cpu_s() - start_s
     for number in numbers:
-        wire.ask(Op.TRANSACTION_END, b"F\0", number)
-    return STARTS / elapsed_s
+        server.wire.ask(Op.TRANSACTION_END, b"F\0", number)
+    return elapsed_s / STARTS
 
 
 def fill(wire: Wire, nodes: int) -> None:
@@ -89,9 +93,20 @@ def fill(wire: Wire, nodes: int) -> None:
             wire.receive()
 
 
+class Server(NamedTuple):
+    """An embedded store in a process of its own, and a connection to it."""
+
+    pid: int
+    wire: Wire
+
+    def cpu_s(self) -> float:
+        """The CPU time that the process has had (clock_getcpuclockid(3) makes the number)."""
+        return time.clock_gettime((~self.pid << 3) | 2)
+
+
 @contextlib.contextmanager
-def embedded(*options: str) -> Iterator[Wire]:
-    """A connection to an embedded store in a process of its own."""
+def embedded(*options: str) -> Iterator[Server]:
+    """An embedded store."""
     with TemporaryDirectory(prefix="xsfs-") as folder:
         path = str(Path(folder) / "socket")
         command = [sys.executable, "-m", "xsfs.server", "--socket", path, *options]
@@ -100,7 +115,7 @@ def embedded(*options: str) -> Iterator[Wire]:
             process.stdout.readline()
             try:
                 with connect(path) as wire:
-                    yield wire
+                    yield Server(process.pid, wire)
             finally:
                 process.terminate()
 
@@ -115,32 +130,45 @@ def connect(path: str) -> Iterator[Wire]:
 
 
 def measure(
-    wires: dict[str, Wire], figure: Callable[[Wire], float], rounds: int
+    stores: dict[str, T], figure: Callable[[T], float], rounds: int
 ) -> dict[str, list[float]]:
-    """A figure for each store, in turns."""
-    turns = [{name: figure(wire) for name, wire in wires.items()} for _ in range(rounds)]
-    return {name: [turn[name] for turn in turns] for name in wires}
+    """A figure for each store, in turns, sorted."""
+    turns = [{name: figure(store) for name, store in stores.items()} for _ in range(rounds)]
+    return {name: sorted(turn[name] for turn in turns) for name in stores}
+
+
+@contextlib.contextmanager
+def on_a_cpu(number: int) -> Iterator[None]:
+    """Keep this process, and those it starts, to one of the CPUs that it may use."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(before)[number % len(before)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def compare_reads() -> bool:
     """Reads against the real daemons."""
     passed = True
     with contextlib.ExitStack() as stack:
-        wires = {"embedded": stack.enter_context(embedded())}
-        for kind in KINDS:
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="xsfs-")))
-            daemon = stack.enter_context(Daemon(kind, folder))
-            wires[kind] = stack.enter_context(connect(str(daemon.socket)))
-        for figure in (pipelined, synchronous):
-            figures = measure(wires, figure, ROUNDS)
-            medians = {name: statistics.median(values) for name, values in figures.items()}
+        with on_a_cpu(1):
+            wires = {"embedded": stack.enter_context(embedded()).wire}
+            for kind in KINDS:
+                folder = Path(stack.enter_context(TemporaryDirectory(prefix="xsfs-")))
+                daemon = stack.enter_context(Daemon(kind, folder))
+                wires[kind] = stack.enter_context(connect(str(daemon.socket)))
+        stack.enter_context(on_a_cpu(0))
+        for figure, rounds in ((pipelined, PIPELINED_ROUNDS), (synchronous, SYNCHRONOUS_ROUNDS)):
+            figures = measure(wires, figure, rounds)
+            best = {name: values[-rounds // 10] for name, values in figures.items()}
             for kind in KINDS:
                 bar = SHARES[figure.__name__, kind]
-                share = medians["embedded"] / medians[kind]
+                share = best["embedded"] / best[kind]
                 passed = (
                     report(
-                        f"{figure.__name__} reads/s: {medians['embedded']:.0f},"
-                        f" {kind} {medians[kind]:.0f}: {share:.2f} x, bar {bar} x",
+                        f"{figure.__name__} reads/s: {best['embedded']:.0f},"
+                        f" {kind} {best[kind]:.0f}: {share:.2f} x, bar {bar} x",
                         share >= bar,
                     )
                     and passed
@@ -151,15 +179,14 @@ def compare_reads() -> bool:
 def compare_starts(*options: str) -> bool:
     """Starts of transactions on many nodes against few."""
     with embedded(*options) as few, embedded(*options) as many:
-        fill(few, FEW)
-        fill(many, MANY)
+        fill(few.wire, FEW)
+        fill(many.wire, MANY)
         figures = measure({"few": few, "many": many}, starts, START_ROUNDS)
-    # What others do to the machine only ever adds to a time.
-    best = {name: max(values) for name, values in figures.items()}
-    ratio = best["few"] / best["many"]
+    best = {name: values[0] for name, values in figures.items()}
+    ratio = best["many"] / best["few"]
     return report(
-        f"start of a transaction{' '.join(['', *options])}: {1e6 / best['many']:.0f} us on"
-        f" {MANY} nodes, {1e6 / best['few']:.0f} us on {FEW}: {ratio:.2f} x,"
+        f"start of a transaction{' '.join(['', *options])}: {1e6 * best['many']:.0f} us on"
+        f" {MANY} nodes, {1e6 * best['few']:.0f} us on {FEW}: {ratio:.2f} x,"
         f" bar {TOLERANCE} x",
         ratio <= TOLERANCE,
     )
