@@ -77,7 +77,7 @@ def test_paths_are_found_where_they_are(path: list[bytes], more: list[bytes], ro
 
 def fresh(table: NodeTable, path: list[bytes]) -> Node:
     node = grow(table, path)
-    node.value, node.fetched, node.fetched_s = b"", table.view.clock, 0.0
+    node.value, node.fetched_at, node.fetched_s = b"", table.view.clock, 0.0
     return node
 
 
@@ -87,7 +87,7 @@ def test_an_event_makes_stale_the_node_all_below_it_and_no_more() -> None:
     beside = fresh(table, [b"a", b"x"])
     assert below.is_fresh(0.0, 60.0)
     assert not below.is_fresh(61.0, 60.0)
-    table.view.record(b"/a/b", 5)
+    table.view.record_event(b"/a/b", 5)
     assert not below.is_fresh(0.0, 60.0)
     assert beside.is_fresh(0.0, 60.0)
     assert grow(table, [b"a", b"b"]).mtime_ns == 5
@@ -99,9 +99,9 @@ def test_an_event_below_a_file_makes_it_stale_but_not_a_directory() -> None:
     table = NodeTable(b"/")
     file, folder = fresh(table, [b"f"]), fresh(table, [b"d", b"x"]).parent
     assert folder is not None
-    folder.value, folder.fetched = b"", table.view.clock
-    table.view.record(b"/f/new", 1)
-    table.view.record(b"/d/new", 1)
+    folder.value, folder.fetched_at = b"", table.view.clock
+    table.view.record_event(b"/f/new", 1)
+    table.view.record_event(b"/d/new", 1)
     assert not file.is_fresh(0.0, 60.0)
     assert folder.is_fresh(0.0, 60.0)
 

@@ -269,6 +269,24 @@ def test_a_reply_that_an_event_overtook_is_not_believed(
     run(test, Options(cache="watch", events="off"))
 
 
+def test_a_listing_from_memory_asks_nothing_and_shows_what_we_made(run: Run) -> None:
+    async def test(at: Kernel) -> None:
+        await at.client.write(b"/a/b", b"1")
+        await at.watcher.settle()
+        ino = await at.walk(b"a")
+        assert await at.list(ino) == [b"b"]
+        before = at.client.answered
+        assert await at.list(ino) == [b"b"]
+        assert at.client.answered == before
+        await at.mkdir(ino, b"c")
+        assert await at.list(ino) == [b"b", b"c"]
+        await at.client.write(b"/a/d", b"1")
+        await at.watcher.settle()
+        assert await at.list(ino) == [b"b", b"c", b"d"]
+
+    run(test, Options(cache="watch", events="off"))
+
+
 def test_a_watchs_confirmation_is_no_change(run: Run) -> None:
     async def test(at: Kernel) -> None:
         await at.client.write(b"/a/b", b"1")

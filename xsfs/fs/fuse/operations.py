@@ -139,7 +139,7 @@ class Operations(pyfuse3.Operations):
             await self._truncate(known, handle, attr.st_size)
         if fields.update_mtime:
             known.node.mtime_ns = attr.st_mtime_ns
-            known.node.touched = not fields.update_size
+            known.node.mtime_is_set = not fields.update_size
         if known.kind is not InodeKind.VIRTUAL:
             await self._tree.attributes(known)
         return self._attributes.of(known)

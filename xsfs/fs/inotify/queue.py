@@ -86,9 +86,9 @@ class NotificationQueue:
             for poller in node.pollers or ():
                 poller.wake()
         if notice.kind in (Kind.CREATED, Kind.REMOVED):
-            notice.parent.changed_at(time.time_ns())
+            notice.parent.set_mtime(time.time_ns())
             self.invalidate(notice.parent)
-        if notice.kind not in self._wanted or not _is_heard(notice):
+        if notice.kind not in self._wanted or not _is_watchable(notice):
             if notice.kind is Kind.REMOVED and parent is not None:
                 self._drop_entry(notice)
             self._forget(notice)
@@ -269,7 +269,7 @@ class NotificationQueue:
             injection = self._waiting[0]
             is_there = injection.follow()
             notice = injection.notice
-            if is_there and _is_heard(notice):
+            if is_there and _is_watchable(notice):
                 try:
                     self._orders.send(injection.letter + injection.path)
                 except BlockingIOError:
@@ -309,12 +309,12 @@ class NotificationQueue:
         self._done(injection)
 
 
-def _is_heard(notice: Notice) -> bool:
+def _is_watchable(notice: Notice) -> bool:
     """Whether the kernel holds what somebody can be watching."""
     parent, node = notice.parent.inode(InodeKind.DIRECTORY), notice.node
     if parent is not None and parent.user_visible:
         return True
-    return notice.kind is not Kind.CREATED and node is not None and node.known
+    return notice.kind is not Kind.CREATED and node is not None and node.user_visible
 
 
 def _key(notice: Notice) -> tuple[Kind, Node | bytes]:

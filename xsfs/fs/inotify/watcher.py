@@ -136,7 +136,7 @@ class Watcher:
 
     def is_unchanged(self, node: Node, since: int) -> bool:
         """Whether nothing came for a node and all below it since the clock stood at `since`."""
-        unchanged = node.subtree_changed <= since and not node.changed_since(since)
+        unchanged = node.subtree_event_at <= since and not node.has_event_since(since)
         return self._listening and node.alive and unchanged
 
     async def settle(self) -> None:

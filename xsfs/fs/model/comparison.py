@@ -41,17 +41,17 @@ class Comparison:
     def compare(self, node: Node, state: State | None, mark: Mark) -> Iterator[Notice]:
         """A node of which watchers were told, asked for after an event or on suspicion."""
         if state is None:
-            if not mark.is_echo(None) and node.made <= self._clock:
+            if not mark.is_echo(None) and node.made_at <= self._clock:
                 yield from self.removed(node)
             return
-        told = node.announced
+        announced = node.announced
         node.observe(state, self._clock, self._now_s)
-        node.compared = self._clock
-        if told is None:
+        node.compared_at = self._clock
+        if announced is None:
             return
         node.announced = Announced(state.value, state.perms, node.directory)
         parent = node.parent or node
-        flipped = node.directory and not told.directory
+        flipped = node.directory and not announced.directory
         if flipped:
             # Its directory may be in use already, under the name NAME.d.
             node.names = set() if node.looked_up else None
@@ -60,13 +60,13 @@ class Comparison:
         for name in _gone(node, state, self._clock):
             yield from self.vanished(node, name)
         attrib = (
-            bool(told.perms and state.perms)
-            and state.perms != told.perms
+            bool(announced.perms and state.perms)
+            and state.perms != announced.perms
             and not mark.permitted(state.perms)
         )
         if attrib and node.parent is not None:
             yield Notice(Kind.ATTRIB, parent, node.name, node, node.directory)
-        if (state.value != told.value and not mark.wrote(state.value)) or (
+        if (state.value != announced.value and not mark.wrote(state.value)) or (
             # The same value written again; or, unseen, something that is over by now.
             mark.hit and not attrib and not mark.is_echo(state)
         ):
@@ -119,8 +119,8 @@ class Comparison:
         if node.parent is None:
             return
         for gone in node.subtree():
-            parent, told = gone.parent, gone.announced
-            if parent is None or told is None:
+            parent, announced = gone.parent, gone.announced
+            if parent is None or announced is None:
                 continue
             children = gone.children or {}
             for name in sorted(gone.names or ()) if gone.looked_up else ():
@@ -128,9 +128,9 @@ class Comparison:
                     ghost = self._ghost(gone, name, directory=False)
                     yield Notice(Kind.REMOVED, gone, name, ghost, False)
             value = gone.inode(InodeKind.VALUE)
-            if told.directory and value is not None and value.lookups:
+            if announced.directory and value is not None and value.lookups:
                 yield Notice(Kind.REMOVED, gone, filenames.VALUE, gone, False)
-            yield Notice(Kind.REMOVED, parent, gone.name, gone, told.directory)
+            yield Notice(Kind.REMOVED, parent, gone.name, gone, announced.directory)
             gone.announced = gone.names = None
         if node.parent.names:
             node.parent.names.discard(node.name)
@@ -162,5 +162,5 @@ def _gone(node: Node, state: State, clock: int) -> list[bytes]:
         name
         for name in (node.names or set()).difference(state.names)
         # What we made since the state was asked for cannot be in it.
-        if name not in children or children[name].made <= clock
+        if name not in children or children[name].made_at <= clock
     )

@@ -81,7 +81,7 @@ class Difference:
         """
         self.counts["events"] += 1
         echoes = self.echoes.outstanding(path, answered)
-        if self._view.record(path, 0 if echoes else now_ns) is None:
+        if self._view.record_event(path, 0 if echoes else now_ns) is None:
             return None
         route = Route(self._view, path)
         node, rest = route.node, route.rest

@@ -5,6 +5,41 @@
 A `Node` is a node of the store; an `Inode` is what the kernel knows of it (a file, a
 directory, ...). The kind of an inode never changes: a file that becomes a directory is a new
 inode. No input or output and no waiting here; used from the trio thread alone.
+
+Theory of operation
+===================
+
+A node has four groups of facts, each with its own writers:
+
+What the store has: `value`, `perms`, as of the request stamped `fetched_at`. Written by
+    `observe`, whoever asked, and by our own writes once the store took them.
+What watchers were told: `announced`, and of a directory `names`, the names of its children in
+    the store. Written first when the node is first observed (who looks at it then needs no
+    event for what he sees), then by the difference alone, which makes a notice of every step;
+    and by our own changes, of which the kernel has told watchers itself.
+What the kernel holds: `inodes` with their lookup counts, written by the handlers' answers and by
+    forget; `directory`, `mtime_ns`, which it is shown; `pins`, by the notices under way.
+What of ours is under way: `pending`, `draft_size`, `hidden_from`, `pollers`, by open files and
+    by the handlers; `written`, `made_at`, by our own changes.
+
+There are two lists of children, of different meaning. `names` is the store's, as announced: all
+of them, or None when they are not known. `children` are the nodes that we keep for any of the
+reasons above: of some names, and of names that are not (yet, or any more) in the store.
+
+Time is the view's clock, which counts watch events and our own creations. Stamps end in `_at`;
+a stamp is the clock when the store was asked, not when it answered. The rules between the facts:
+
+1. What was fetched is believed while no event that may concern it is later: at the node, at a
+   node above it (which may have been removed and made again with all below), or, for a file,
+   below it (by which it becomes a directory). See `is_fresh`.
+2. What was told says nothing of what is believed, and what is observed tells nobody anything:
+   the difference compares the two, for each event, when it has fetched a state of its own.
+3. While the kernel holds a directory for a user, `names` is not None: what comes and goes there
+   is told. While it does not, nobody is told, and an event there makes `names` None.
+4. A node that watchers were told of is kept while its directory is held (table.py, KEPT_MAX),
+   so that the next event can be told apart: value or permissions.
+5. A node that is a directory stays one for as long as it lives.
+6. A state that was asked for before we made the node (`made_at`) does not say that it is gone.
 """
 
 from __future__ import annotations
@@ -43,10 +78,10 @@ class View:
         self.over = False
         # A change of several nodes failed half-way in it: it is not to be committed.
         self.poisoned = False
-        # Counts watch events; what was fetched before an event is stamped with less.
+        # Counts watch events and our own creations: the time of the theory of operation.
         self.clock = 0
         # The clock at the last event.
-        self.changed = 0
+        self.event_at = 0
         self.root = Node(self, None, root_path)
 
     @property
@@ -90,7 +125,7 @@ class View:
             node = child
         return node, []
 
-    def record(self, path: bytes, mtime_ns: int) -> tuple[Node, list[bytes]] | None:
+    def record_event(self, path: bytes, mtime_ns: int) -> tuple[Node, list[bytes]] | None:
         """Note that `path` changed: what was asked for before is not to be trusted.
 
         Args:
@@ -103,25 +138,25 @@ class View:
             self._tick()
             node, rest = found
             if rest:
-                node.subtree_changed = self.clock
+                node.subtree_event_at = self.clock
             else:
-                node.changed = node.subtree_changed = self.clock
+                node.event_at = node.subtree_event_at = self.clock
                 if mtime_ns:
-                    node.changed_at(mtime_ns)
+                    node.set_mtime(mtime_ns)
             above = node.parent
             while above is not None:
-                above.subtree_changed = self.clock
+                above.subtree_event_at = self.clock
                 above = above.parent
         return found
 
     def invalidate_all(self) -> None:
         """Nothing that was asked for before is to be trusted."""
         self._tick()
-        self.root.changed = self.root.subtree_changed = self.clock
+        self.root.event_at = self.root.subtree_event_at = self.clock
 
     def _tick(self) -> None:
         self.clock += 1
-        self.changed = self.clock
+        self.event_at = self.clock
 
 
 class Poller(Protocol):
@@ -132,27 +167,23 @@ class Poller(Protocol):
 
 
 class Node:
-    """A node of the store, as far as it is known.
-
-    `value` and `perms` are as of the request stamped `fetched`; what watchers have been told
-    stands in `told` and `names`, and is moved by events alone.
-    """
+    """A node of the store, as far as it is known: see the theory of operation."""
 
     __slots__ = (
         "alive",
         "announced",
-        "changed",
         "children",
-        "compared",
+        "compared_at",
         "directory",
         "draft_size",
-        "fetched",
+        "event_at",
+        "fetched_at",
         "fetched_s",
         "hidden_from",
         "inodes",
-        "listed",
-        "listing",
-        "made",
+        "listed_at",
+        "made_at",
+        "mtime_is_set",
         "mtime_ns",
         "name",
         "names",
@@ -161,29 +192,57 @@ class Node:
         "perms",
         "pins",
         "pollers",
-        "subtree_changed",
-        "touched",
+        "subtree_event_at",
         "value",
         "view",
         "written",
     )
 
     def __init__(self, view: View, parent: Node | None, name: bytes) -> None:
+        # -- where it is ----------------------------------------------------------------------
         self.view = view
         self.parent = parent
         # One component; of a root, the whole path.
         self.name = name
+        # Those that are kept, by name.
         self.children: dict[bytes, Node] | None = None
-        self.inodes: list[Inode] = []
-        # Shown as a directory; stays so for as long as the node lives.
-        self.directory = parent is None
+        # It was in the store when that was asked last.
         self.alive = True
-        # The view's clock when we made it or brought it here.
-        self.made = 0
+        # The last event here; here or below.
+        self.event_at = 0
+        self.subtree_event_at = 0
+
+        # -- what the store has ---------------------------------------------------------------
+        self.value: bytes | None = None
+        self.perms: bytes | None = None
+        # When it was asked for; the time of the answer, in seconds.
+        self.fetched_at = -1
+        self.fetched_s = 0.0
+
+        # -- what watchers were told ----------------------------------------------------------
+        self.announced: Announced | None = None
+        self.names: set[bytes] | None = None
+        # When what was told was last compared with the store; when `names` were seen to be
+        # just the store's.
+        self.compared_at = -1
+        self.listed_at = -1
+
+        # -- what the kernel holds ------------------------------------------------------------
+        self.inodes: list[Inode] = []
+        # Shown as a directory.
+        self.directory = parent is None
+        # When it was seen to change last, in ns since the epoch; None for not since the mount.
+        self.mtime_ns: int | None = None
+        # That time is one that somebody set.
+        self.mtime_is_set = False
         # How many notices about it are under way: it is not forgotten meanwhile.
         self.pins = 0
+
+        # -- what of ours is under way --------------------------------------------------------
         # Created through the mount, and not stored yet.
         self.pending = False
+        # When we made it or brought it here.
+        self.made_at = 0
         # How often its value was stored through the mount.
         self.written = 0
         # The size in bytes that its text has for whoever truncated it, while not stored.
@@ -192,28 +251,8 @@ class Node:
         # that exclusively (as cp and tar do); until something is written. 0 is any thread of
         # another pid namespace.
         self.hidden_from: int | None = None
-        self.value: bytes | None = None
-        self.perms: bytes | None = None
-        # Kept where listings may come from memory (cache=watch), with the clock as of asking.
-        self.listing: list[bytes] | None = None
-        self.listed = -1
-        self.announced: Announced | None = None
         # Open files whose readers poll for a change.
         self.pollers: set[Poller] | None = None
-        # The children's names, as told to whoever watches the directory; None while they are
-        # not known, which must not be while the kernel holds the directory.
-        self.names: set[bytes] | None = None
-        # The view's clock at the last event here; here or below; when the data was asked for.
-        self.changed = 0
-        self.subtree_changed = 0
-        self.fetched = -1
-        self.fetched_s = 0.0
-        # The view's clock when what was told was last compared with the store.
-        self.compared = -1
-        # When it was seen to change last; None for not since the mount.
-        self.mtime_ns: int | None = None
-        # That time is one that somebody set.
-        self.touched = False
 
     def __repr__(self) -> str:
         return f"<Node {self.path!r}>"
@@ -244,7 +283,7 @@ class Node:
         return depth
 
     @property
-    def known(self) -> bool:
+    def user_visible(self) -> bool:
         """Whether the kernel holds an inode of it, and not for the event helper alone."""
         return any(inode.user_visible for inode in self.inodes)
 
@@ -257,7 +296,7 @@ class Node:
     @property
     def watchable(self) -> bool:
         """Whether anybody can be waiting for its events: at the node, or at its parent."""
-        return self.known or (self.parent is not None and self.parent.looked_up)
+        return self.user_visible or (self.parent is not None and self.parent.looked_up)
 
     @property
     def is_announced_directory(self) -> bool:
@@ -269,9 +308,9 @@ class Node:
         """The kind of inode that its directory lists."""
         return InodeKind.DIRECTORY if self.directory else InodeKind.FILE
 
-    def changed_at(self, now_ns: int) -> None:
+    def set_mtime(self, now_ns: int) -> None:
         """It is seen to change: a time that somebody set is over."""
-        self.mtime_ns, self.touched = now_ns, False
+        self.mtime_ns, self.mtime_is_set = now_ns, False
 
     def inode(self, kind: InodeKind) -> Inode | None:
         """Its inode of that kind, if there is one."""
@@ -288,19 +327,19 @@ class Node:
         self.value, self.perms = state.value, state.perms
         self.pending = False
         parent = self.parent
-        if self.fetched < 0 and parent is not None and parent.subtree_changed > stamp:
+        if self.fetched_at < 0 and parent is not None and parent.subtree_event_at > stamp:
             # An event that came meanwhile may have been about it, and did not find it here.
             stamp = -1
-        self.fetched, self.fetched_s = stamp, now_s
+        self.fetched_at, self.fetched_s = stamp, now_s
         became_directory = bool(state.names) and not self.directory
         self.directory |= became_directory
         if self.announced is None:
             became_directory = False
             self.announced = Announced(state.value, state.perms, self.directory)
-            self.compared = stamp
+            self.compared_at = stamp
         if self.announced.directory and not self.looked_up:
             # With an event since, whoever comes to watch it would be told anew of what he saw.
-            self.names = set(state.names) if self.subtree_changed <= stamp else None
+            self.names = set(state.names) if self.subtree_event_at <= stamp else None
         elif self.announced.directory and self.names is None:
             self.names = set(state.names)
         return became_directory
@@ -309,18 +348,18 @@ class Node:
         """Whether `value` and `perms` are no older than the last event that may concern them."""
         if self.value is None or now_s - self.fetched_s > max_age_s:
             return False
-        if self.subtree_changed > self.fetched and not self.directory:
+        if self.subtree_event_at > self.fetched_at and not self.directory:
             # What happened below makes it a directory.
             return False
-        return not self.changed_since(self.fetched)
+        return not self.has_event_since(self.fetched_at)
 
-    def changed_since(self, stamp: int) -> bool:
+    def has_event_since(self, stamp: int) -> bool:
         """Whether an event that concerns it came after the view's clock stood at `stamp`."""
-        if stamp >= self.view.changed:
+        if stamp >= self.view.event_at:
             return False
         node: Node | None = self
         while node is not None:
-            if node.changed > stamp:
+            if node.event_at > stamp:
                 return True
             node = node.parent
         return False

@@ -58,9 +58,9 @@ class Route:
         """
         latest = -1
         for node in self.nodes[:-1]:
-            if latest > node.compared and node.watchable:
+            if latest > node.compared_at and node.watchable:
                 yield node
-            latest = max(latest, node.changed)
+            latest = max(latest, node.event_at)
 
     def questions(self) -> Iterator[bytes]:
         """The paths whose states tell what became of the path."""

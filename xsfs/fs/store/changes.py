@@ -67,8 +67,8 @@ class Changes(Steps):
                 raise
             node = table.child(parent, name)
             node.pending = True
-            node.changed_at(self.tree.now_ns())
-            parent.changed_at(self.tree.now_ns())
+            node.set_mtime(self.tree.now_ns())
+            parent.set_mtime(self.tree.now_ns())
             return table.inode(node, InodeKind.FILE), True
         if exclusive:
             raise FSError(errno.EEXIST)

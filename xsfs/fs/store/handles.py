@@ -175,7 +175,7 @@ class ValueHandle(Handle):
         Args:
             certain: since it was read here; otherwise the node's own stamps tell.
         """
-        if certain or self.node.changed_since(self._read_at):
+        if certain or self.node.has_event_since(self._read_at):
             self._stale = True
             self.changed()
 
@@ -263,7 +263,7 @@ class ValueHandle(Handle):
         self._text, self._cut, self._refused = text, True, False
         self._as_of = self.node.written
         self.node.draft_size = len(text)
-        self.node.changed_at(self._tree.now_ns())
+        self.node.set_mtime(self._tree.now_ns())
 
     async def _renew_unless_cut(self) -> None:
         if not self._is_cut:

@@ -21,7 +21,7 @@ from xsfs.fs.model.states import State
 from xsfs.protocol import paths, requests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from xsfs.aio.client import Client
     from xsfs.fs.model.nodes import Inode, Node
@@ -229,8 +229,12 @@ class Tree:
             FSError: ESTALE when another node is where this one was: look that up again.
             StoreError: what the store said.
         """
-        if node.listing is not None and node.subtree_changed <= node.listed and self.is_fresh(node):
-            return node.listing
+        if (
+            node.names is not None
+            and node.subtree_event_at <= node.listed_at
+            and self.is_fresh(node)
+        ):
+            return self._listed(node, node.names)
         view, stamp, path = node.view, node.view.clock, node.path
         wanted = [] if self.is_fresh(node) else [path]
         stale = self.stale(node, itertools.islice(node.names or (), _GUESSES))
@@ -257,10 +261,10 @@ class Tree:
         if not isinstance(value, StoreError):
             # Whether `.value` is listed.
             node.value = cast("bytes", value)
-        names = self._listed(node, cast("list[bytes]", listing))
-        if self.options.cache == "watch":
-            node.listing, node.listed = names, stamp
-        return names
+        names = cast("list[bytes]", listing)
+        if self.options.cache == "watch" and node.names == set(names):
+            node.listed_at = stamp
+        return self._listed(node, names)
 
     async def _read_ahead(self, nodes: Iterable[Node | None]) -> None:
         """Ask for what is below nodes just learnt: who walks the tree will want it next."""
@@ -307,7 +311,7 @@ class Tree:
         longest = _longest_name(node)
         return [n for n in unknown if len(n) <= longest and filenames.is_node_name(n)]
 
-    def _listed(self, node: Node, names: list[bytes]) -> list[bytes]:
+    def _listed(self, node: Node, names: Collection[bytes]) -> list[bytes]:
         longest = _longest_name(node)
         listed = [name for name in names if len(name) <= longest]
         if len(listed) < len(names):

@@ -131,7 +131,7 @@ class Rename:
             steps.record_removal(self._replaced)
         old_parent = node.parent
         if old_parent is not None:
-            old_parent.changed_at(steps.tree.now_ns())
+            old_parent.set_mtime(steps.tree.now_ns())
             if old_parent.names is not None:
                 old_parent.names.discard(node.name)
         steps.tree.table.move(node, new_parent, self._new_name)

@@ -162,8 +162,8 @@ class Steps:
         node.draft_size = None
         node.written += 1
         node.value = value
-        if not (late and node.touched):
-            node.changed_at(self.tree.now_ns())
+        if not (late and node.mtime_is_set):
+            node.set_mtime(self.tree.now_ns())
         if node.announced is not None:
             node.announced = node.announced._replace(value=value)
             self._made(node)
@@ -174,7 +174,7 @@ class Steps:
     def _made(self, node: Node) -> None:
         """What was asked for before this moment does not know of the node."""
         node.view.clock += 1
-        node.made = node.view.clock
+        node.made_at = node.view.clock
 
     async def record_creation(self, node: Node, *, wait: bool, seen: bool = False) -> None:
         """The node is new where it is, by what we did; a file becomes a directory by it.
@@ -188,7 +188,7 @@ class Steps:
         if parent is None:
             return
         if not seen:
-            parent.changed_at(self.tree.now_ns())
+            parent.set_mtime(self.tree.now_ns())
         if parent.names is not None:
             parent.names.add(node.name)
         if not parent.directory:
@@ -202,6 +202,6 @@ class Steps:
         node.announced = None
         self.tree.table.drop(node)
         if parent is not None:
-            parent.changed_at(self.tree.now_ns())
+            parent.set_mtime(self.tree.now_ns())
             if parent.names is not None:
                 parent.names.discard(node.name)
