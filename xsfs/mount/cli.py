@@ -130,30 +130,33 @@ def print_version() -> None:
 
 def main() -> int:
     """The entry point; the exit status: 0, 1 (it failed), 2 (a wrong command line)."""
-    inherited.reserve_standard_descriptors()
     try:
-        source, mountpoint, options, foreground = parse_arguments(sys.argv[1:])
+        inherited.reserve_standard_descriptors()
+        _mount(parse_arguments(sys.argv[1:]))
     except (UsageError, OptionError) as error:
         print(f"xsfs: {error}", file=sys.stderr)
         if isinstance(error, UsageError):
             print(USAGE, file=sys.stderr)
         return 2
-    try:
-        inherited.check()
-        mounts.check_fuse(options.fuse)
-        mountpoint = mounts.prepare(mountpoint, nonempty=options.nonempty)
-        if options.fsname is None:
-            # Asked here: the daemon is nobody's child.
-            options = replace(options, fsname=mounts.named_source(source, mountpoint))
-        start = daemon.foreground if foreground else daemon.background
-        start(source, mountpoint, options)
     except EXPECTED as error:
         print(f"xsfs: {explain(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"xsfs: {mountpoint}: interrupted, nothing is mounted", file=sys.stderr)
+        print("xsfs: interrupted, nothing is mounted", file=sys.stderr)
         return 1
     return 0
+
+
+def _mount(arguments: Arguments) -> None:
+    source, mountpoint, options, foreground = arguments
+    inherited.check()
+    mounts.check_fuse(options.fuse)
+    mountpoint = mounts.prepare(mountpoint, nonempty=options.nonempty)
+    if options.fsname is None:
+        # Asked here: the daemon is nobody's child.
+        options = replace(options, fsname=mounts.named_source(source, mountpoint))
+    start = daemon.foreground if foreground else daemon.background
+    start(source, mountpoint, options)
 
 
 if __name__ == "__main__":

@@ -27,9 +27,12 @@ def reserve_standard_descriptors() -> None:
     To be called before any other file is opened: that would get such a number, and be taken
     for standard input, output or error by all that follows.
     """
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(fd, True)
-    os.close(fd)
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            # The lowest number that is free.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     # Python has set these to None, by which print() means standard output.
     if sys.stdout is None:
         sys.stdout = open(1, "w")  # noqa: SIM115 - for the life of the process
