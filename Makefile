@@ -24,12 +24,13 @@ FILES := share/man/man8/xsfs.8 share/bash-completion/completions/xsfs \
 DEBIAN_PACKAGES := fuse3 libfuse3-dev pkg-config gcc libc6-dev python3-dev python3-venv \
 	inotify-tools jq tree man-db systemd openssh-client attr rsync entr vim incron
 
-.PHONY: help run debian venv xen install uninstall dist lint test bench soak clean
+.PHONY: help run debian venv xen install uninstall dist docs lint test bench soak clean
 
 help:
 	@echo 'make run    install what is missing, mount the XenStore at $(MOUNTPOINT), show it'
 	@echo 'make test   install what is missing, run the tests'
 	@echo 'make install, make uninstall   for all users, below PREFIX ($(PREFIX))'
+	@echo 'make docs   the documentation of the Python package, below build/docs'
 	@echo 'make lint   style and types'
 	@echo 'make venv   a Python environment with xsfs in .venv'
 	@echo 'make xen    the real daemons for tests and trials, below build/xen'
@@ -88,6 +89,11 @@ uninstall:
 dist: venv
 	rm -rf dist
 	$(BIN)/python -m build -q --no-isolation
+
+# Warnings are errors.
+docs: venv
+	$(BIN)/python -m sphinx -qW --keep-going docs build/docs
+	@echo 'See build/docs/index.html'
 
 lint: venv
 	$(BIN)/ruff check

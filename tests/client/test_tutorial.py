@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""pyxs's tutorial, snippet by snippet, executed: reprs and return types are what it says."""
+"""The tutorial, which is what pyxs's was, on both daemons: reprs and types are what it says."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def test_tutorial(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XENSTORED_PATH", str(daemon.socket))
     failures, examples = doctest.testfile(
-        str(Path(__file__).with_name("tutorial.txt")),
+        str(Path(__file__).parents[2] / "docs" / "tutorial.rst"),
         module_relative=False,
         raise_on_error=False,
     )

@@ -93,7 +93,7 @@ class Pipeline(ReconnectingConnection):
         self._busy = 0
 
     async def batch(self, batch: Sequence[Request[object]], tx_id: int = 0) -> list[object]:
-        """Send many requests in one go; their results in order, `StoreError`s as values.
+        """Send many requests in one go; their results in order, errors as values.
 
         Raises:
             Timeout: not all were answered within `timeout_s`, or the store stayed away.
