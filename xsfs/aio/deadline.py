@@ -8,6 +8,7 @@ something to wait for.
 
 from __future__ import annotations
 
+import math
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -42,12 +43,16 @@ def _from_now(awaited: Awaited) -> _Patience:
     return _Patience(trio.current_time() + awaited.timeout_s, awaited.progress)
 
 
+# Stands for one that starts with the next wait: most requests come to none.
+_NOT_YET = _Patience(math.inf, (0, 0))
+
+# None where each wait counts for itself.
 _of_task: ContextVar[_Patience | None] = ContextVar("patience", default=None)
 
 
-def begin(awaited: Awaited | None) -> None:
-    """From now on all waiting of this task counts together; with None, each for itself."""
-    _of_task.set(None if awaited is None else _from_now(awaited))
+def begin() -> None:
+    """From its next wait on, all waiting of this task counts together."""
+    _of_task.set(_NOT_YET)
 
 
 class InTime:
@@ -57,8 +62,14 @@ class InTime:
 
     def __init__(self, awaited: Awaited) -> None:
         self._awaited = awaited
-        until_s, self._before = _of_task.get() or _from_now(awaited)
-        self._scope = trio.CancelScope(deadline=until_s)
+        patience = _of_task.get()
+        if patience is None:
+            patience = _from_now(awaited)
+        elif patience is _NOT_YET:
+            patience = _from_now(awaited)
+            _of_task.set(patience)
+        self._before = patience.before
+        self._scope = trio.CancelScope(deadline=patience.until_s)
 
     def __enter__(self) -> None:
         self._scope.__enter__()

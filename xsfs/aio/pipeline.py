@@ -18,7 +18,7 @@ import trio
 
 from xsfs import errors
 from xsfs.aio.connection import ReconnectingConnection
-from xsfs.aio.deadline import InTime, begin
+from xsfs.aio.deadline import InTime
 from xsfs.aio.link import Batch
 from xsfs.errors import StoreError, Timeout
 from xsfs.protocol import requests
@@ -117,10 +117,6 @@ class Pipeline(ReconnectingConnection):
     def in_time(self) -> InTime:
         """A block that ends with `Timeout` when it takes longer than `timeout_s`."""
         return InTime(self)
-
-    def count_together(self, together: bool) -> None:
-        """Whether `timeout_s` is for all that this task asks from now on, or for each call."""
-        begin(self if together else None)
 
     @property
     def progress(self) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from xsfs.aio.client import Client
 from xsfs.fs.fuse.attributes import Attributes
+from xsfs.fs.fuse.door import Door
 from xsfs.fs.fuse.helper_requests import HelperRequests
 from xsfs.fs.fuse.operations import Operations
 from xsfs.fs.inotify.queue import NotificationQueue
@@ -82,12 +83,16 @@ class FileSystem:
                 },
             ),
         )
-        self.operations = Operations(
-            self.tree,
-            Changes(self.tree, self.difference.echoes, self.queue.became_directory),
-            entries,
-            Attributes(self.tree, entries, self.queue.is_unsettled),
-            HelperRequests(self.table, entries, self.queue),
+        attributes = Attributes(self.tree, entries, self.queue.is_unsettled)
+        self.operations = Door(
+            Operations(
+                self.tree,
+                Changes(self.tree, self.difference.echoes, self.queue.became_directory),
+                entries,
+                attributes,
+            ),
+            HelperRequests(self.table, entries, attributes, self.queue),
+            self.queue,
         )
 
     async def start(self) -> None:

@@ -11,12 +11,15 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+import pyfuse3
+
 from xsfs.fs.model import names as filenames
 from xsfs.fs.model.notices import Kind
 from xsfs.fs.model.states import InodeKind
 from xsfs.fs.store.reads import FSError
 
 if TYPE_CHECKING:
+    from xsfs.fs.fuse.attributes import Attributes
     from xsfs.fs.inotify.injections import Injection
     from xsfs.fs.inotify.queue import NotificationQueue
     from xsfs.fs.model.nodes import Inode
@@ -24,25 +27,34 @@ if TYPE_CHECKING:
     from xsfs.fs.model.table import NodeTable
     from xsfs.fs.virtual.entries import Entries
 
+# The handle of all that the helper has open; those of others count from 1.
+HELPER_HANDLE = 0
+
 
 class HelperRequests:
-    """Plays along with the helper's injections."""
+    """Plays along with the helper's injections: the handlers of all that it asks."""
 
-    def __init__(self, table: NodeTable, entries: Entries, queue: NotificationQueue) -> None:
+    def __init__(
+        self, table: NodeTable, entries: Entries, attributes: Attributes, queue: NotificationQueue
+    ) -> None:
         self._table = table
         self._entries = entries
+        self._attributes = attributes
         self._queue = queue
 
-    def is_asking(self, pid: int) -> bool:
-        """Whether a request comes from the helper."""
-        return self._queue.is_helper(pid)
+    # -- names --------------------------------------------------------------------------------
 
-    def lookup(self, parent: Inode, name: bytes) -> Inode:
-        """The inode of an entry as the helper is to see it.
+    def lookup(
+        self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        """An entry as the helper is to see it.
 
         Raises:
             FSError: ENOENT.
         """
+        return self._attributes.helper_entry(self._found(self._table[parent_inode], name))
+
+    def _found(self, parent: Inode, name: bytes) -> Inode:
         node = parent.node
         injection = self._queue.expected(node, name)
         if injection is not None and injection.notice.kind is Kind.CREATED:
@@ -59,26 +71,35 @@ class HelperRequests:
             raise FSError(errno.ENOENT)
         return self._table.inode(child, child.shown)
 
-    def created(self, parent: Inode, name: bytes) -> Inode:
+    def mknod(
+        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
         """The node that the helper believes to create.
 
         Raises:
             FSError: EPERM when it was not told to; EAGAIN when the node has been moved away:
                 the kernel would have it in both places.
         """
-        injection = self._expected(parent, name, Kind.CREATED)
+        injection = self._expected(self._table[parent_inode], name, Kind.CREATED)
         if injection.is_moved and injection.may_fail:
             raise FSError(errno.EAGAIN)
         self._queue.fulfil(injection)
-        return self._inode(injection.notice)
+        return self._attributes.helper_entry(self._inode(injection.notice))
 
-    def removed(self, parent: Inode, name: bytes) -> None:
+    def mkdir(
+        self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext
+    ) -> pyfuse3.EntryAttributes:
+        """As `mknod`."""
+        return self.mknod(parent_inode, name, mode, 0, ctx)
+
+    def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         """The helper believes to remove a node.
 
         Raises:
             FSError: EPERM when it was not told to; EAGAIN when the kernel is about to take
                 a later directory of that name for removed.
         """
+        parent = self._table[parent_inode]
         injection = self._expected(parent, name, Kind.REMOVED)
         child = parent.node.children.get(name) if parent.node.children else None
         if child is not None and child.alive and not injection.shown:
@@ -91,6 +112,41 @@ class HelperRequests:
             if inode is not None:
                 self._table.retire(inode)
         self._queue.fulfil(injection)
+
+    rmdir = unlink
+
+    # -- what is there ------------------------------------------------------------------------
+
+    def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
+        """The attributes as they are known."""
+        return self._attributes.of(self._table[inode])
+
+    def setattr(
+        self,
+        inode: int,
+        attr: pyfuse3.EntryAttributes,
+        fields: pyfuse3.SetattrFields,
+        fh: int | None,
+        ctx: pyfuse3.RequestContext,
+    ) -> pyfuse3.EntryAttributes:
+        """Times that are set raise their event in the kernel, and are as they are."""
+        return self.getattr(inode, ctx)
+
+    def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
+        """Any file, and nothing stands behind it."""
+        return pyfuse3.FileInfo(fh=HELPER_HANDLE, direct_io=True)
+
+    def write(self, fh: int, off: int, buf: bytes) -> int:
+        """Raises its event in the kernel, and changes nothing."""
+        return len(buf)
+
+    def flush(self, fh: int) -> None:
+        """Nothing was written."""
+
+    def release(self, fh: int) -> None:
+        """Nothing was held."""
+
+    # -- notices ------------------------------------------------------------------------------
 
     def _expected(self, parent: Inode, name: bytes, kind: Kind) -> Injection:
         injection = self._queue.expected(parent.node, name)

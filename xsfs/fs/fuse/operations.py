@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""pyfuse3's handlers: unpack the request, call, pack the answer. No policy.
+"""The handlers of requests: unpack, call, pack the answer. No policy.
 
-Every handler goes through `answering`, where exceptions become errno values.
+They are called through the door (door.py), where exceptions become errno values.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from typing import TYPE_CHECKING
 import pyfuse3
 
 from xsfs.errors import NotFound
-from xsfs.fs.fuse.errors import answering, waiting
 from xsfs.fs.model import names as filenames
 from xsfs.fs.model.states import InodeKind
-from xsfs.fs.store.handles import DirectoryHandle, Handle, InjectionHandle, ValueHandle
+from xsfs.fs.store.handles import DirectoryHandle, Handle, ValueHandle
 from xsfs.fs.store.reads import FSError
 from xsfs.fs.virtual.files import VirtualInode
 from xsfs.fs.virtual.xattrs import Xattrs
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xsfs.fs.fuse.attributes import Attributes
-    from xsfs.fs.fuse.helper_requests import HelperRequests
     from xsfs.fs.model.nodes import Inode
     from xsfs.fs.store.changes import Changes
     from xsfs.fs.store.handles import Waker
@@ -40,8 +38,8 @@ log = logging.getLogger(__name__)
 _DOTS = (b".", b"..")
 
 
-class Operations(pyfuse3.Operations):
-    """The file system, as pyfuse3 calls it."""
+class Operations:
+    """The file system: a handler for each request, named as in `pyfuse3.Operations`."""
 
     def __init__(
         self,
@@ -49,34 +47,24 @@ class Operations(pyfuse3.Operations):
         changes: Changes,
         entries: Entries,
         attributes: Attributes,
-        helper_requests: HelperRequests,
     ) -> None:
-        super().__init__()
         self._tree = tree
         self._table = tree.table
         self._options = tree.options
         self._changes = changes
         self._entries = entries
         self._attributes = attributes
-        self._helper_requests = helper_requests
         self._xattrs = Xattrs(tree, changes)
         self._handles: dict[int, Handle] = {}
         self._directories: dict[int, DirectoryHandle] = {}
         self._next_fh = 1
 
-    def count_together(self, together: bool) -> None:
-        """Whether what this task asks of the store from now on has one timeout together."""
-        self._tree.client.count_together(together)
-
     # -- names --------------------------------------------------------------------------------
 
-    @answering
     async def lookup(
         self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         parent = self._table[parent_inode]
-        if self._helper_requests.is_asking(ctx.pid):
-            return self._attributes.helper_entry(self._helper_requests.lookup(parent, name))
         inode = await self._entries.find(parent, name, ctx.pid)
         if inode.kind is not InodeKind.DIRECTORY:
             return self._attributes.counted(inode)
@@ -92,7 +80,6 @@ class Operations(pyfuse3.Operations):
         for ino, count in inode_list:
             self._table.forget(ino, count)
 
-    @answering
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
         link = self._table[inode]
         await self._tree.attributes(link)
@@ -103,10 +90,9 @@ class Operations(pyfuse3.Operations):
 
     # -- attributes, asked for ----------------------------------------------------------------
 
-    @answering
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         known = self._table[inode]
-        if known.kind is not InodeKind.VIRTUAL and not self._helper_requests.is_asking(ctx.pid):
+        if known.kind is not InodeKind.VIRTUAL:
             try:
                 await self._tree.attributes(known)
             except NotFound:
@@ -114,7 +100,6 @@ class Operations(pyfuse3.Operations):
                 log.debug("%r is gone", known)
         return self._attributes.of(known)
 
-    @answering
     async def setattr(
         self,
         inode: int,
@@ -124,8 +109,6 @@ class Operations(pyfuse3.Operations):
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
         known = self._table[inode]
-        if self._helper_requests.is_asking(ctx.pid):
-            return self._attributes.of(known)
         self._require_writable()
         now = self._attributes.of(known)
         if (
@@ -152,7 +135,6 @@ class Operations(pyfuse3.Operations):
         else:
             await handle.truncate(size)
 
-    @answering
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
         data = pyfuse3.StatvfsData()
         data.f_bsize = data.f_frsize = 4096
@@ -160,14 +142,12 @@ class Operations(pyfuse3.Operations):
         data.f_namemax = filenames.NAME_MAX
         return data
 
-    @answering
     async def access(self, inode: int, mode: int, ctx: pyfuse3.RequestContext) -> bool:
         # The kernel decides by modes and owners (default_permissions).
         return True
 
     # -- directories --------------------------------------------------------------------------
 
-    @answering
     async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
         known = self._table[inode]
         names = await self._entries.names(known)
@@ -176,7 +156,6 @@ class Operations(pyfuse3.Operations):
         self._directories[fh] = DirectoryHandle(known, names)
         return fh
 
-    @answering
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         handle = self._directories[fh]
         for index in range(start_id, len(handle.names)):
@@ -194,11 +173,9 @@ class Operations(pyfuse3.Operations):
                 return
             inode.count_lookup()
 
-    @answering
     async def releasedir(self, fh: int) -> None:
         self._entries.close(self._directories.pop(fh))
 
-    @answering
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
         """All that was done is in the store."""
 
@@ -221,18 +198,14 @@ class Operations(pyfuse3.Operations):
         await handle.open(truncate=bool(flags & os.O_TRUNC))
         return handle
 
-    @answering
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
         known = self._table[inode]
-        if self._helper_requests.is_asking(ctx.pid):
-            return self._keep(InjectionHandle())
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
             self._require_writable()
         handle = await self._open(known, flags)
         handle.ino = inode
         return self._keep(handle)
 
-    @answering
     async def create(
         self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: pyfuse3.RequestContext
     ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
@@ -250,29 +223,23 @@ class Operations(pyfuse3.Operations):
             raise
         return self._keep(handle), self._attributes.counted(inode)
 
-    @answering
     async def poll(
         self, inode: int, fh: int, poll_handle: Waker | None, ctx: pyfuse3.RequestContext
     ) -> int:
         return self._handles[fh].poll(poll_handle)
 
-    @waiting
     async def read(self, fh: int, off: int, size: int) -> bytes:
         return await self._handles[fh].read(off, size)
 
-    @answering
     async def write(self, fh: int, off: int, buf: bytes) -> int:
         return await self._handles[fh].write(off, buf)
 
-    @answering
     async def flush(self, fh: int) -> None:
         await self._handles[fh].flush()
 
-    @answering
     async def fsync(self, fh: int, datasync: bool) -> None:
         await self._handles[fh].sync()
 
-    @answering
     async def release(self, fh: int) -> None:
         await self._handles.pop(fh).release()
 
@@ -289,13 +256,9 @@ class Operations(pyfuse3.Operations):
             raise FSError(errno.EPERM)
         return inode
 
-    @answering
     async def mkdir(
         self, parent_inode: int, name: bytes, mode: int, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
-        if self._helper_requests.is_asking(ctx.pid):
-            inode = self._helper_requests.created(self._table[parent_inode], name)
-            return self._attributes.helper_entry(inode)
         self._require_writable()
         parent = self._table[parent_inode]
         if isinstance(parent, VirtualInode):
@@ -305,24 +268,16 @@ class Operations(pyfuse3.Operations):
         node.hidden_from = ctx.pid
         return self._attributes.counted(self._table.inode(node, InodeKind.DIRECTORY))
 
-    @answering
     async def mknod(
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
-        if self._helper_requests.is_asking(ctx.pid):
-            inode = self._helper_requests.created(self._table[parent_inode], name)
-            return self._attributes.helper_entry(inode)
         self._require_writable()
         if not stat.S_ISREG(mode):
             raise FSError(errno.EPERM)
         parent = self._directory(parent_inode)
         return self._attributes.counted(await self._changes.mknod(parent.node, name))
 
-    @answering
     async def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
-        if self._helper_requests.is_asking(ctx.pid):
-            self._helper_requests.removed(self._table[parent_inode], name)
-            return
         self._require_writable()
         parent = self._directory(parent_inode)
         if name == filenames.VALUE:
@@ -332,11 +287,7 @@ class Operations(pyfuse3.Operations):
         self._require_node(parent, name)
         await self._changes.unlink(parent.node, name)
 
-    @answering
     async def rmdir(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
-        if self._helper_requests.is_asking(ctx.pid):
-            self._helper_requests.removed(self._table[parent_inode], name)
-            return
         self._require_writable()
         parent = self._table[parent_inode]
         if isinstance(parent, VirtualInode):
@@ -346,7 +297,6 @@ class Operations(pyfuse3.Operations):
         self._require_node(parent, name)
         await self._changes.rmdir(parent.node, name)
 
-    @answering
     async def rename(
         self,
         parent_inode_old: int,
@@ -368,13 +318,11 @@ class Operations(pyfuse3.Operations):
         if self._entries.is_ours(parent.node, name):
             raise FSError(errno.EPERM)
 
-    @answering
     async def link(
         self, inode: int, new_parent_inode: int, new_name: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         raise FSError(errno.EPERM)
 
-    @answering
     async def symlink(
         self, parent_inode: int, name: bytes, target: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
@@ -382,22 +330,18 @@ class Operations(pyfuse3.Operations):
 
     # -- extended attributes ------------------------------------------------------------------
 
-    @answering
     async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
         return await self._xattrs.get(self._table[inode], name)
 
-    @answering
     async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> list[bytes]:
         return self._xattrs.names(self._table[inode])
 
-    @answering
     async def setxattr(
         self, inode: int, name: bytes, value: bytes, ctx: pyfuse3.RequestContext
     ) -> None:
         self._require_writable()
         await self._xattrs.set(self._table[inode], name, value)
 
-    @answering
     async def removexattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
         self._require_writable()
         self._xattrs.remove(name)

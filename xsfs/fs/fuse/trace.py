@@ -5,15 +5,46 @@
 from __future__ import annotations
 
 import errno
-from typing import TYPE_CHECKING
+import logging
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 import pyfuse3
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Coroutine, Sequence
+
+log = logging.getLogger(__name__)
 
 # How much of a value is worth a line of log, in characters.
 _CUT = 60
+
+
+def is_on() -> bool:
+    """Whether anybody wants the lines."""
+    return log.isEnabledFor(logging.DEBUG)
+
+
+def traced(
+    handler: Callable[..., Coroutine[Any, Any, Any]], name: str
+) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """The same handler, with a line for each request."""
+
+    async def traced(*args: object) -> object:
+        said = "given up"
+        started_s = monotonic()
+        try:
+            result = await handler(*args)
+            said = answer(result)
+        except pyfuse3.FUSEError as error:
+            said = answer(error)
+            raise
+        finally:
+            took_ms = (monotonic() - started_s) * 1000
+            log.debug("%s = %s (%.1f ms)", request(name, args), said, took_ms)
+        return result
+
+    return traced
 
 
 def request(name: str, args: Sequence[object]) -> str:

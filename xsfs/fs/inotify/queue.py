@@ -62,9 +62,9 @@ class NotificationQueue:
         self._wanted = {"full": frozenset(Kind), "modify": {Kind.MODIFIED}, "off": frozenset()}[
             events
         ]
-        # Not 0 for none: that is whom the kernel shows of another pid namespace
-        # (fuse_get_req in fs/fuse/dev.c: pid_nr_ns).
-        self._helper_pid: int | None = None
+        # The helper's process id. 0 would not do for none: so the kernel shows whoever is of
+        # another pid namespace (fuse_get_req in fs/fuse/dev.c: pid_nr_ns).
+        self.helper_pid: int | None = None
         self._orders: socket.socket | None = None
         self._waiting: deque[Injection] = deque()
         self._sent: deque[Injection] = deque()
@@ -188,10 +188,6 @@ class NotificationQueue:
 
     # -- for the requests of the helper -------------------------------------------------------
 
-    def is_helper(self, pid: int) -> bool:
-        """Whether a request comes from the helper."""
-        return pid == self._helper_pid
-
     def expected(self, parent: Node, name: bytes) -> Injection | None:
         """The creation or removal under way at the helper for this entry."""
         injections = self._expected.get((parent, name))
@@ -223,13 +219,13 @@ class NotificationQueue:
             with ours:
                 with theirs:
                     process = _start(theirs, device)
-                self._helper_pid = process.pid
+                self.helper_pid = process.pid
                 self.counts["helpers"] += 1
                 try:
                     await self._serve(ours)
                 finally:
                     self._orders = None
-                    self._helper_pid = None
+                    self.helper_pid = None
             # It hangs up by ending.
             await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
             if not is_mounted():

@@ -93,14 +93,6 @@ class TextHandle(Handle):
         return self._text[offset : offset + size]
 
 
-class InjectionHandle(Handle):
-    """What the event helper has open: nothing."""
-
-    async def write(self, offset: int, data: bytes) -> int:
-        """Raises its event in the kernel, and changes nothing."""
-        return len(data)
-
-
 class ValueHandle(Handle):
     """A node's value, open.
 
