@@ -116,6 +116,14 @@ def test_a_killed_helper_is_replaced_and_nothing_is_lost(fuse: None, daemon: Dae
         assert mounted.helper() != first
 
 
+def test_a_stopped_helper_does_not_hold_up_the_end(fuse: None, daemon: Daemon) -> None:
+    with Mounted(daemon.socket) as mounted:
+        hears(daemon, mounted.path)
+        os.kill(mounted.helper(), signal.SIGSTOP)
+        subprocess.run(["umount", mounted.path], check=True, timeout=10)
+        assert mounted.wait(2.0) == 0
+
+
 @pytest.mark.parametrize("options", ["", "ro"])
 def test_umount_in_a_storm_is_quick_and_never_busy(
     fuse: None, daemon: Daemon, options: str

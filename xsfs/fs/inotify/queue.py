@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from xsfs.fs.inotify import helper as helper
+from xsfs.fs.inotify import helper, mount_table
 from xsfs.fs.inotify.injections import Injection
 from xsfs.fs.inotify.kernel_cache import KernelCache
 from xsfs.fs.model.notices import Kind
@@ -47,6 +47,9 @@ _WAITING_MAX = 4096
 # How long a request waits for the kernel to drop an entry, in seconds: another request about
 # the same directory may be under way.
 _PATIENCE_S = 1.0
+
+# How long a helper may take to end when the mount is gone, in seconds.
+_DETACHING_S = 0.5
 
 # How long to wait before a helper that died is replaced, in seconds.
 _RESTART_S = 0.2
@@ -222,7 +225,10 @@ class NotificationQueue:
                 self.helper_pid = process.pid
                 self.counts["helpers"] += 1
                 try:
-                    await self._serve(ours)
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(_end_after_mount, process, is_mounted)
+                        await self._serve(ours)
+                        nursery.cancel_scope.cancel()
                 finally:
                     self._orders = None
                     self.helper_pid = None
@@ -330,6 +336,15 @@ def _start(orders: socket.socket, device: int) -> subprocess.Popen[bytes]:
         start_new_session=True,
         cwd="/",
     )
+
+
+async def _end_after_mount(
+    process: subprocess.Popen[bytes], is_mounted: Callable[[], bool]
+) -> None:
+    """End a helper that does not end by itself when its mount is gone, as when it is stopped."""
+    await mount_table.gone(is_mounted)
+    await trio.sleep(_DETACHING_S)
+    process.kill()
 
 
 async def _receive(orders: socket.socket) -> bytes:
