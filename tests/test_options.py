@@ -18,6 +18,7 @@ def test_nothing_is_the_default() -> None:
     ("text", "field", "value"),
     [
         ("ro", "read_only", True),
+        ("quiet", "quiet", True),
         ("uid=7", "uid", 7),
         ("umask=027", "dmask", 0o27),
         ("umask=027,fmask=0133", "fmask", 0o133),

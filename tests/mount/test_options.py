@@ -71,6 +71,20 @@ def test_owners_and_masks(
         sh(f"chmod {file.split()[0]} f; chown {':'.join(file.split()[1:])} f", mounted.path)
 
 
+def test_quiet_passes_over_what_cannot_be_done(shared_daemon: Daemon, store: Outside) -> None:
+    insist = ["chmod 600 f", "chown 12:34 f", "chmod 700 d", "cp -p f g", "install -m 600 f h"]
+    with Mounted(shared_daemon.socket, "root=/o") as mounted:
+        for command in insist[:3] + insist[4:]:
+            assert "Operation not permitted" in run(command, mounted.path).stderr, command
+    with Mounted(shared_daemon.socket, "root=/o,quiet") as mounted:
+        for command in insist:
+            sh(command, mounted.path)
+        assert sh("stat -c '%a %u %g' f d g h", mounted.path).splitlines() == [
+            "644 0 0", "755 0 0", "644 0 0", "644 0 0",
+        ]  # fmt: skip
+    assert store.read(b"/o/h") == b"value"
+
+
 def test_root_mounts_a_subtree(shared_daemon: Daemon, store: Outside) -> None:
     store.write(b"/o/d/link", b"/o/f")
     store.write(b"/o/d/out", b"/elsewhere")

@@ -19,6 +19,7 @@ class Options:
     Args:
         root: the store path that is shown.
         raw: values as they are, with no newline added or dropped.
+        quiet: changes of mode and owner, which no node has, are passed over and do not fail.
         timeout_s: how long a request waits for the store, in seconds.
     """
 
@@ -29,6 +30,7 @@ class Options:
     root: bytes = b"/"
     raw: bool = False
     read_only: bool = False
+    quiet: bool = False
     cache: CacheMode = "strict"
     events: EventMode = "full"
     timeout_s: float = 10.0

@@ -48,6 +48,7 @@ DESCRIPTIONS = (
     Described("umask=MASK", "permission bits, in octal, that all files and directories lack (0)"),
     Described("fmask=MASK", "the same, for files alone"),
     Described("dmask=MASK", "the same, for directories alone"),
+    Described("quiet", "chmod and chown that cannot be done are passed over, and do not fail"),
     Described("root=PATH", "mount the subtree below this store path (/)"),
     Described("raw", "values as they are: no newline added in reading, none stripped in writing"),
     Described("cache=MODE", "strict: values read anew at each open; watch: from memory; off"),
@@ -87,7 +88,6 @@ _IGNORED = frozenset(
         "strictatime",
         "lazytime",
         "nolazytime",
-        "quiet",
         "loud",
         "silent",
         "iversion",
@@ -120,7 +120,13 @@ _FUSE = frozenset(
     }
 )
 # Our own without a value, and the fields that they set.
-_SWITCHES = {"ro": "read_only", "raw": "raw", "debug": "debug", "nonempty": "nonempty"}
+_SWITCHES = {
+    "ro": "read_only",
+    "raw": "raw",
+    "quiet": "quiet",
+    "debug": "debug",
+    "nonempty": "nonempty",
+}
 # Words for the kernel's security modules.
 _SECURITY = frozenset({"context", "fscontext", "defcontext", "rootcontext"})
 

@@ -111,7 +111,7 @@ class Operations:
         known = self._table[inode]
         self._require_writable()
         now = self._attributes.of(known)
-        if (
+        if not self._options.quiet and (
             (fields.update_mode and stat.S_IMODE(attr.st_mode) != stat.S_IMODE(now.st_mode))
             or (fields.update_uid and attr.st_uid != now.st_uid)
             or (fields.update_gid and attr.st_gid != now.st_gid)
