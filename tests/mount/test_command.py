@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import threading
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import xsfs
+from tests.inotify import Inotify
 from tests.mount.installed import Machine
 from tests.mount.mounting import XSFS, Mounted
 from tests.programs import Program
@@ -139,7 +141,7 @@ def test_a_wrong_command_line() -> None:
     done = command()
     assert done.returncode == 2
     assert done.stderr.startswith("xsfs: a mountpoint is needed\nusage: xsfs [SOURCE] MOUNTPOINT")
-    assert command("a", "b", "c").stderr.startswith("xsfs: one too many: c\n")
+    assert command("a", "b", "c").stderr.startswith("xsfs: unexpected argument: c\n")
     assert command("/m", "-x").stderr.startswith("xsfs: unknown option -x\n")
     assert refused("/m", "-o", "uid=me", status=2) == "option uid=me: a number is expected"
     assert refused("/m", "-o", "ro,frobnicate", status=2) == "unknown option 'frobnicate'"
@@ -181,10 +183,42 @@ def test_a_store_that_is_not_there(fuse: None, mountpoint: Path, rundir: Path) -
     )
     with Mounted("embedded", f"socket={path}"):
         assert refused("embedded", mountpoint, "-o", f"socket={path}") == (
-            f"{path}: Address already in use"
+            f"{path}: Address already in use; another store listens there: name another socket="
         )
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(str(path))
+    assert refused(path, mountpoint) == (
+        f"cannot connect to {path}: Connection refused; nobody listens there; is xenstored running?"
+    )
+    path.unlink()
     path.touch()
-    assert refused(path, mountpoint).startswith(f"cannot connect to {path}: ")
+    assert refused(path, mountpoint).endswith("; it is a file, not a socket or a device")
+
+
+def test_a_source_that_is_meant_otherwise(fuse: None, mountpoint: Path, rundir: Path) -> None:
+    assert refused(rundir, mountpoint).endswith("; it is a directory, name its socket")
+    (rundir / "socket").touch()
+    assert refused(rundir, mountpoint).endswith(f"; it is a directory, name {rundir}/socket")
+    for mistyped in ("embeded", "embedde", "enbedded"):
+        assert refused(mistyped, mountpoint).endswith("; did you mean `embedded`?")
+    assert refused("somewhere", mountpoint).endswith("; is xenstored running?")
+
+
+def test_a_root_that_is_not_there_yet(fuse: None, mountpoint: Path, rundir: Path) -> None:
+    warning = "root=/no/such: there is no such node yet; the mount is empty until somebody makes it"
+    with Mounted("embedded", f"root=/no/such,socket={rundir}/s") as mounted:
+        mounted.expected = (warning,)
+        mounted.logs(warning)
+        with xsfs.Client(rundir / "s") as client, Inotify() as inotify:
+            inotify.watch(mounted.path, "top")
+            client.write(b"/no/such/a", b"1")
+            inotify.until(lambda heard: heard.name == "a")
+        assert (mounted.path / "a").read_text() == "1\n"
+    done = command("embedded", mountpoint, "-o", "root=/no/such")
+    try:
+        assert (done.returncode, done.stderr) == (0, f"xsfs: {warning}\n")
+    finally:
+        subprocess.run(["umount", mountpoint], check=True)
 
 
 def test_a_store_that_does_not_answer(fuse: None, daemon: Daemon, mountpoint: Path) -> None:

@@ -103,6 +103,7 @@ def test_a_root_that_is_not_there_yet_is_an_empty_directory(
     shared_daemon: Daemon, store: Outside
 ) -> None:
     with Mounted(shared_daemon.socket, "root=/o/none/yet") as mounted:
+        mounted.expected = ("there is no such node yet",)
         listed = [name for name in os.listdir(mounted.path) if not name.startswith("@")]
         assert listed == []
         assert run("cat x", mounted.path).returncode == 1

@@ -14,6 +14,7 @@ import os
 import select
 import signal
 import socket
+import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from xsfs.errors import first_of
@@ -61,12 +62,14 @@ def background(source: str | None, mountpoint: str, options: MountOptions) -> No
     if said is None:
         os.kill(pid, signal.SIGTERM)
         raise MountError(f"{mountpoint}: not ready in time; see the system's log")
-    if said != b"\n":
+    if not said.endswith(b"\n"):
         os.waitpid(pid, 0)
         raise MountError(
             os.fsdecode(said)
             or f"{mountpoint}: the daemon died while mounting; see the system's log"
         )
+    if warning := os.fsdecode(said).strip():
+        print(f"xsfs: {warning}", file=sys.stderr)
     try:
         os.statvfs(mountpoint)
     except OSError as error:
@@ -90,7 +93,7 @@ def _be_daemon(source: str | None, mountpoint: str, options: MountOptions, tell:
     status = 1
     caller = open(tell, "wb", buffering=0)  # noqa: SIM115 - closed when the mount is ready
 
-    def ready() -> None:
+    def ready(warning: str) -> None:
         # Not earlier: of mount(8)'s process group systemd expects that it touches an
         # automount point, others it would have wait for the mount (autofs, `pgrp=`).
         os.setsid()
@@ -99,7 +102,7 @@ def _be_daemon(source: str | None, mountpoint: str, options: MountOptions, tell:
             for fd in (0, 1):
                 os.dup2(null.fileno(), fd)
         with caller:
-            caller.write(b"\n")
+            caller.write(f"{warning}\n".encode())
 
     try:
         with logs.to_syslog(options) as handler:
@@ -122,7 +125,7 @@ def _serve(
     mountpoint: str,
     options: MountOptions,
     handler: logs.Log,
-    ready: Callable[[], None],
+    ready: Callable[[str], None],
 ) -> None:
     import trio
 
@@ -135,7 +138,7 @@ def _serve(
         raise first_of(group) from group
 
 
-def _notify_systemd() -> None:
+def _notify_systemd(_: str) -> None:
     """Tell systemd READY=1, when it started us as Type=notify (sd_notify(3))."""
     address = os.environ.pop("NOTIFY_SOCKET", "")
     if address:

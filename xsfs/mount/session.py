@@ -8,7 +8,6 @@ daemon runs.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import signal
@@ -19,10 +18,10 @@ from typing import TYPE_CHECKING
 import pyfuse3
 import trio
 
-from xsfs.client import endpoint as connection
-from xsfs.errors import XenStoreError
+from xsfs.errors import StoreError, XenStoreError
 from xsfs.fs.filesystem import FileSystem
 from xsfs.fs.fuse import loop
+from xsfs.mount import source as sources
 from xsfs.mount import table as mounts
 from xsfs.mount.errors import MountError
 
@@ -35,17 +34,6 @@ if TYPE_CHECKING:
     from xsfs.mount.options import MountOptions
 
 log = logging.getLogger(__name__)
-
-# The source that means a store of our own.
-EMBEDDED = "embedded"
-
-# What to do when the store cannot be reached.
-_HINTS = {
-    errno.ENOENT: "; is xenstored running?",
-    errno.ECONNREFUSED: "; is xenstored running?",
-    errno.EACCES: "; are you root?",
-    errno.EPERM: "; are you root?",
-}
 
 # How long the mount's readiness waits for that of its events, in seconds.
 _ATTACHING_S = 2.0
@@ -100,7 +88,7 @@ class Session:
             MountError: no store is found, or the options do not go with the source.
         """
         name = options.fsname or source or "xsfs"
-        if source == EMBEDDED:
+        if source == sources.EMBEDDED:
             # Loaded only where it is needed: that takes time.
             from xsfs.mount.embedded import Embedded
 
@@ -108,16 +96,13 @@ class Session:
             return cls(store.path, name, mountpoint, options, handler, store)
         if options.socket or options.load:
             raise MountError("socket= and load= go with the source `embedded`")
-        try:
-            path = connection.find(source).path
-        except connection.NoStore as error:
-            raise MountError(
-                f"{error.strerror}; to try without Xen: xsfs embedded MOUNTPOINT"
-            ) from None
-        return cls(os.path.abspath(path), name, mountpoint, options, handler)
+        return cls(sources.find(source), name, mountpoint, options, handler)
 
-    async def serve(self, ready: Callable[[], None]) -> None:
+    async def serve(self, ready: Callable[[str], None]) -> None:
         """Mount, call `ready`, and serve until unmounted or told to end by a signal.
+
+        Args:
+            ready: takes a warning for the user, or nothing.
 
         Raises:
             MountError: the store cannot be reached, or the mount was refused.
@@ -129,17 +114,16 @@ class Session:
                 try:
                     await nursery.start(self._store.serve)
                 except OSError as error:
-                    raise MountError(f"{self._path}: {error.strerror or error}") from None
+                    raise sources.unusable(self._path, error) from None
             try:
                 await nursery.start(self._fs.client.run)
             except OSError as error:
-                said = error.strerror or error
-                hint = _HINTS.get(error.errno or 0, "")
-                raise MountError(f"cannot connect to {self._path}: {said}{hint}") from None
+                raise sources.unreachable(self._path, error) from None
             try:
                 await self._fs.start()
+                warning = await self._missing_root()
             except XenStoreError as error:
-                raise MountError(f"cannot read the store: {error}") from None
+                raise MountError(f"cannot read the store at {self._path}: {error}") from None
             ending = [signal.SIGTERM, signal.SIGINT]
             if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
                 # Not started by nohup(1): the terminal closed.
@@ -157,7 +141,7 @@ class Session:
             nursery.start_soon(self._keep, self._fs.watcher.run)
             nursery.start_soon(self._keep, self._fs.watcher.renew_after_bursts)
             nursery.start_soon(self._fs.transactions.abort_idle)
-            nursery.start_soon(self._announce, ready)
+            nursery.start_soon(self._announce, ready, warning)
             with trio.CancelScope() as serving:
                 nursery.start_soon(self._end_on_signal, signals, serving)
                 await pyfuse3.main(max_tasks=_MAX_TASKS)
@@ -175,12 +159,28 @@ class Session:
             else:
                 return
 
-    async def _announce(self, ready: Callable[[], None]) -> None:
+    async def _missing_root(self) -> str:
+        """A warning when `root=` is not there: it may be mistyped, or come later."""
+        root = self._options.root
+        try:
+            if root == b"/" or await self._fs.client.exists(root):
+                return ""
+        except StoreError:
+            # It may be there; a guest is not told.
+            return ""
+        warning = (
+            f"root={root.decode()}: there is no such node yet; "
+            "the mount is empty until somebody makes it"
+        )
+        log.warning("%s", warning)
+        return warning
+
+    async def _announce(self, ready: Callable[[str], None], warning: str) -> None:
         """Say that the mount is ready, when its events are."""
         if self._options.events != "off":
             with trio.move_on_after(_ATTACHING_S):
                 await self._fs.queue.attached.wait()
-        ready()
+        ready(warning)
         self._ready = True
 
     def _close(
