@@ -101,8 +101,10 @@ def parse_arguments(words: Sequence[str]) -> Arguments:
             raise UsageError(f"unknown option {word}")
         else:
             names.append(word)
-    if not 1 <= len(names) <= 2:
-        raise UsageError("a mountpoint is needed" if not names else f"unexpected argument: {names[2]}")
+    if not names:
+        raise UsageError("a mountpoint is needed")
+    if len(names) > 2:
+        raise UsageError(f"unexpected argument: {names[2]}")
     return Arguments(
         names[0] if len(names) == 2 else None, names[-1], parse(",".join(options)), foreground
     )
