@@ -85,10 +85,11 @@ install: debian
 uninstall:
 	rm -rf $(addprefix '$(PREFIX)'/,lib/xsfs bin/xsfs $(FILES))
 
-# Source distribution and wheel, below dist.
+# Source distribution and wheel, below dist, as a package index takes them.
 dist: venv
 	rm -rf dist
 	$(BIN)/python -m build -q --no-isolation
+	$(BIN)/twine check --strict dist/*
 
 # Warnings are errors.
 docs: venv
