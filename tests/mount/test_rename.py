@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.inotify import Heard, Inotify
 from tests.mount.shell import run, sh
 from tests.xen.wire import Op
 
@@ -166,3 +167,66 @@ def test_nothing_moves_when_something_is_too_long_for_its_new_place(here: Here) 
         here.store.write(here.at(b"f"), longest)
         assert "File too large" in run(f"mv f {deep}g", here.path).stderr
         assert here.store.read(here.at(b"f")) == longest
+
+
+# -- permissions that stay through a save -----------------------------------------------------
+
+
+@pytest.fixture(params=[b"n0", b"n0,r7", b"b5,w7"])
+def state(here: Here, request: pytest.FixtureRequest) -> Path:
+    """A file with permissions that somebody gave it, where others inherit what is there."""
+    # C xenstored knows only owners that are there.
+    owned = request.param if here.daemon.kind == "oxenstored" else b"n0" + request.param[2:]
+    here.store.set_perms(here.node, owned)
+    here.store.write(here.at(b"state"), b"1")
+    here.store.set_perms(here.at(b"state"), b"n0,r5")
+    return here.path / "state"
+
+
+@pytest.mark.parametrize(
+    "save",
+    [
+        "sed -i s/1/2/ state",
+        "perl -i -pe s/1/2/ state",
+        "cp state new; echo 2 > new; mv new state",
+        "echo 2 > new; rm -f other; mv new other; mv other state",
+        "mkdir d; echo 2 > d/state; mv d/state .",
+    ],
+)
+def test_permissions_stay_through_a_save(here: Here, state: Path, save: str) -> None:
+    sh(save, here.path)
+    assert here.store.read(here.at(b"state")) == b"2"
+    assert here.store.perms(here.at(b"state")) == b"n0,r5"
+    assert here.store.names(here.node) <= {b"state", b"d"}
+    with Inotify() as inotify:
+        inotify.watch(state, "state")
+        here.store.write(here.at(b"state"), b"3")
+        # Nobody is told of permissions that did not change.
+        heard = inotify.until(lambda event: event == Heard("state", "CLOSE_WRITE"))
+        assert heard == [Heard("state", "OPEN"), Heard("state", "MODIFY")]
+
+
+def test_permissions_that_were_set_are_brought_along(here: Here, state: Path) -> None:
+    here.store.write(here.at(b"other"), b"2")
+    here.store.set_perms(here.at(b"other"), b"n0,b9")
+    sh("cp -a other new; mv new state", here.path)
+    assert here.store.perms(here.at(b"state")) == b"n0,b9"
+    # Also when they are what it would have inherited.
+    inherited = here.store.perms(here.node)
+    sh(f"echo 3 > new; setfattr -n user.xenstore.perms -v {inherited.decode()} new", here.path)
+    os.rename(here.path / "new", state)
+    assert here.store.perms(here.at(b"state")) == inherited
+    # Or were set by somebody else.
+    here.store.write(here.at(b"new"), b"4")
+    here.store.set_perms(here.at(b"new"), b"n0,w3")
+    os.rename(here.path / "new", state)
+    assert here.store.perms(here.at(b"state")) == b"n0,w3"
+    assert here.store.read(here.at(b"state")) == b"4"
+
+
+def test_permissions_of_a_directory_stay(here: Here) -> None:
+    sh("mkdir d e; echo 1 > d/x", here.path)
+    here.store.set_perms(here.at(b"e"), b"n0,r5")
+    sh("mv -T d e; cat e/x", here.path)
+    assert here.store.perms(here.at(b"e")) == b"n0,r5"
+    assert here.store.tree(here.node) == {b"": b"", b"/e": b"", b"/e/x": b"1"}

@@ -20,7 +20,7 @@ What watchers were told: `announced`, and of a directory `names`, the names of i
 What the kernel holds: `inodes` with their lookup counts, written by the handlers' answers and by
     forget; `directory`, `mtime_ns`, which it is shown; `pins`, by the notices under way.
 What of ours is under way: `pending`, `draft_size`, `hidden_from`, `pollers`, by open files and
-    by the handlers; `written`, `made_at`, by our own changes.
+    by the handlers; `written`, `made_at`, `perms_are_set`, by our own changes.
 
 There are two lists of children, of different meaning. `names` is the store's, as announced: all
 of them, or None when they are not known. `children` are the nodes that we keep for any of the
@@ -190,6 +190,7 @@ class Node:
         "parent",
         "pending",
         "perms",
+        "perms_are_set",
         "pins",
         "pollers",
         "subtree_event_at",
@@ -245,6 +246,8 @@ class Node:
         self.made_at = 0
         # How often its value was stored through the mount.
         self.written = 0
+        # Its permissions were set through the mount, and not merely inherited.
+        self.perms_are_set = False
         # The size in bytes that its text has for whoever truncated it, while not stored.
         self.draft_size: int | None = None
         # The thread that made the directory or unlinked its `.value`, and so expects to create

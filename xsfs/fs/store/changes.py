@@ -43,6 +43,7 @@ class Changes(Steps):
         joined = b"".join(entry + b"\0" for entry in entries)
         with self.expect(node, node.path, exists=True, perms=joined):
             await self.client.call(requests.set_perms(node.path, entries), node.view.tx_id)
+        node.perms_are_set = True
         if node.announced is not None:
             node.announced = node.announced._replace(perms=joined)
 

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Renaming: a node moves, with all below it, in one transaction.
 
-XenStore has no such request, so it is copied and removed. Used from the trio thread alone.
+XenStore has no such request, so it is copied and removed. Programs save a file by writing another
+and renaming that onto it (sed -i, vim): the node then keeps the permissions that somebody gave
+it, unless the other was given some, too. Used from the trio thread alone.
 """
 
 from __future__ import annotations
@@ -52,6 +54,8 @@ class Rename:
         self._source = node.path
         self._target = paths.join(new_parent.path, new_name)
         self._echoes: list[Echo] = []
+        # The permissions of the target, when they stay.
+        self._kept: list[bytes] | None = None
 
     async def run(self) -> None:
         """Do it.
@@ -75,7 +79,7 @@ class Rename:
 
     async def _move(self, tx_id: int) -> None:
         self._cancel()
-        await self._make_way(tx_id)
+        replaces = await self._may_replace(tx_id)
         try:
             values = await self._client.perform(procedures.tree(self._source), tx_id)
         except NotFound:
@@ -83,13 +87,19 @@ class Rename:
         old = list(values)
         perms = await self._client.batch([requests.get_perms(path) for path in old], tx_id)
         batch: list[requests.Request[object]] = []
+        self._kept = None
+        if replaces and await self._inherits(perms[0], tx_id):
+            self._kept = await self._client.call(requests.get_perms(self._target), tx_id)
+        elif replaces:
+            batch.append(requests.rm(self._target))
         self._expect(self._source, None)
         for path, entries in zip(old, perms, strict=True):
             if isinstance(entries, StoreError):
                 raise entries
             moved = self._target + path[len(self._source) :]
             batch.append(requests.write(moved, values[path]))
-            batch.append(requests.set_perms(moved, entries))  # type: ignore[arg-type]
+            if self._kept is None or path != self._source:
+                batch.append(requests.set_perms(moved, entries))  # type: ignore[arg-type]
             self._expect(moved, values[path])
         batch.append(requests.rm(self._source))
         for result in await self._client.batch(batch, tx_id):
@@ -103,15 +113,28 @@ class Rename:
             exists = value is not None
             self._echoes.append(self._steps.echoes.expect(path, exists=exists, value=value))
 
-    async def _make_way(self, tx_id: int) -> None:
-        """Remove what stands at the target, if it may be replaced."""
+    async def _inherits(self, own: object, tx_id: int) -> bool:
+        """Whether a node has the permissions that it was made with, from its parent."""
+        node = self._node
+        if node.perms_are_set or node.parent is None or not isinstance(own, list):
+            return False
+        (above,) = await self._client.batch([requests.get_perms(node.parent.path)], tx_id)
+        if not isinstance(above, list):
+            # It may not be read.
+            return bool(node.made_at)
+        # What a guest makes is its own, whoever owns the parent.
+        is_owner_alike = own[0] == above[0] or (node.made_at and own[0][:1] == above[0][:1])
+        return bool(is_owner_alike and own[1:] == above[1:])
+
+    async def _may_replace(self, tx_id: int) -> bool:
+        """Whether something stands at the target; an error if it may not be replaced."""
         try:
             await self._steps.require_missing(self._new_parent, self._new_name, tx_id)
         except FSError as error:
             if error.errno != errno.EEXIST or self._noreplace:
                 raise
         else:
-            return
+            return False
         node, replaced, target = self._node, self._replaced, self._target
         listing, value = await self._client.batch(
             [requests.directory(target), requests.read(target)], tx_id
@@ -123,7 +146,7 @@ class Rename:
             raise FSError(errno.ENOTDIR)
         if listing or (directory and value):
             raise FSError(errno.ENOTEMPTY)
-        await self._client.call(requests.rm(target), tx_id)
+        return True
 
     async def _moved(self) -> None:
         steps, node, new_parent = self._steps, self._node, self._new_parent
@@ -135,6 +158,9 @@ class Rename:
             if old_parent.names is not None:
                 old_parent.names.discard(node.name)
         steps.tree.table.move(node, new_parent, self._new_name)
+        if self._kept is not None and node.announced is not None:
+            perms = b"".join(entry + b"\0" for entry in self._kept)
+            node.announced = node.announced._replace(perms=perms)
         await steps.record_creation(node, wait=old_parent is not new_parent.parent)
 
 
