@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -45,7 +46,10 @@ def check(*command: str | Path, cwd: Path = ROOT) -> str:
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
     folder = tmp_path_factory.mktemp("dist")
-    check(sys.executable, "-m", "build", "-q", "--no-isolation", "-o", folder, ROOT)
+    # Of a copy: setuptools works in the tree, where other tests may build at the same time.
+    made = shutil.ignore_patterns("build", "dist", "*.egg-info", "__pycache__", ".git", ".venv")
+    tree = shutil.copytree(ROOT, folder / "tree", ignore=made, symlinks=True)
+    check(sys.executable, "-m", "build", "-q", "--no-isolation", "-o", folder, tree)
     (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
     return Distributions(sdist, wheel)
 
