@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""The ways to get an embedded store: the command, `running`, `serve`, the pytest plugin."""
+"""The ways to get an embedded store: the command, `running`, `serve`."""
 
 from __future__ import annotations
 
@@ -22,10 +22,6 @@ from xsfs.server import OXENSTORED, Store, running, sample, serve
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from xsfs.server import Running
-
-pytest_plugins = ["pytester"]
 
 
 def ask(path: str, op: Op, payload: bytes) -> bytes:
@@ -213,18 +209,3 @@ def test_the_sample_is_a_host_with_guests() -> None:
             assert perms[back].owner == 0
         assert values[values[home + b"/vm"] + b"/name"] == guest.name
         assert values[values[home + b"/console/backend"] + b"/frontend"] == home + b"/console"
-
-
-def test_the_plugin(xenstore: Running, pytester: pytest.Pytester) -> None:
-    assert os.environ["XENSTORED_PATH"] == xenstore
-    assert ask(xenstore, Op.WRITE, b"/a\0") == b"OK\0"
-    pytester.makepyfile(
-        """
-        import os, socket
-        def test_it(xenstore):
-            assert os.environ["XENSTORED_PATH"] == xenstore
-            with socket.socket(socket.AF_UNIX) as client:
-                client.connect(xenstore)
-        """
-    )
-    pytester.runpytest_subprocess().assert_outcomes(passed=1)

@@ -12,16 +12,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from xsfs.protocol.packet import Op
     from xsfs.server.listener import serve
     from xsfs.server.rules import C_XENSTORED, OXENSTORED, Rules
     from xsfs.server.store import Store
     from xsfs.server.thread import Running, running
 
-__all__ = ["C_XENSTORED", "OXENSTORED", "Rules", "Running", "Store", "running", "serve"]
+__all__ = ["C_XENSTORED", "OXENSTORED", "Op", "Rules", "Running", "Store", "running", "serve"]
 
 _HOMES = {
     "C_XENSTORED": "rules",
     "OXENSTORED": "rules",
+    "Op": "dispatch",
     "Rules": "rules",
     "Running": "thread",
     "Store": "store",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from xsfs.errors import InvalidPath, StoreError
 from xsfs.protocol.packet import PAYLOAD_MAX, Op
 from xsfs.server import control, domain_requests, node_requests, peer_requests
-from xsfs.server.transactions import SnapshotTransaction
+from xsfs.server.transactions import SnapshotTransaction, Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +77,8 @@ def handle(store: Store, peer: Peer, op: int, req_id: int, tx_id: int, payload: 
         view: View = store.tree
         if tx_id and not operation.outside:
             view = store.transaction(peer, tx_id)
+        if store.faults:
+            _meet_fault(store, peer, op, payload, view)
     except StoreError as refused:
         peer.reply(Op.ERROR, req_id, tx_id, refused.name + b"\0")
         return
@@ -96,6 +98,15 @@ def _admit(store: Store, peer: Peer, op: int) -> Operation:
     if operation.privileged and not peer.privileged:
         raise StoreError(b"EACCES")
     return operation
+
+
+def _meet_fault(store: Store, peer: Peer, op: int, payload: bytes, view: View) -> None:
+    name = store.faults.meet(peer, op, payload)
+    if name is not None:
+        if op == Op.TRANSACTION_END and isinstance(view, Transaction):
+            # However a commit ends, the transaction is over.
+            peer_requests.transaction_end(store, peer, view, b"F\0")
+        raise StoreError(name)
 
 
 def _answer(

@@ -10,7 +10,6 @@ from xsfs.errors import StoreError
 from xsfs.server.access import DOMID_FIRST_RESERVED
 from xsfs.server.domains import FEATURES
 from xsfs.server.payload import OK, number, one, some, strings
-from xsfs.server.tree import INTRODUCE, RELEASE
 
 if TYPE_CHECKING:
     from xsfs.server.domains import Domain
@@ -25,21 +24,13 @@ def introduce(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
     domid = number(text)
     if number(port) <= 0 or domid >= DOMID_FIRST_RESERVED:
         raise StoreError(b"EINVAL")
-    domain = store.domains[domid]
-    if not domain.introduced:
-        domain.introduced = True
-        store.fire_special(INTRODUCE, domid)
-    elif domid:
-        for other in store.of_domain(domain):
-            store.reset(other)
+    store.introduce(store.domains[domid])
     return OK
 
 
 def release(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
     """Stop speaking to a domain."""
-    domain = _introduced(store, number(one(payload)))
-    store.release(domain)
-    store.fire_special(RELEASE, domain.domid)
+    store.release(_introduced(store, number(one(payload))))
     return OK
 
 

@@ -16,6 +16,7 @@ import os
 import select
 import socket
 import stat
+from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
@@ -45,7 +46,7 @@ class Listener:
     """
 
     def __init__(self, store: Store, paths: Mapping[int, str]) -> None:
-        self._store = store
+        self.store = store
         self._paths = paths
         self._epoll = select.epoll()
         # What to call when epoll tells of a descriptor, with the events.
@@ -56,6 +57,8 @@ class Listener:
         # Sockets on which nobody is let in until descriptors are free.
         self._paused: list[socket.socket] = []
         self._wake = os.eventfd(0)
+        # What other threads want done in this one.
+        self._calls: deque[Callable[[], None]] = deque()
         self._stopped = False
         self._stack = contextlib.ExitStack()
 
@@ -68,12 +71,10 @@ class Listener:
         with contextlib.ExitStack() as stack:
             stack.callback(self._epoll.close)
             stack.callback(os.close, self._wake)
-            self._watch(self._wake, self._stop)
+            self._watch(self._wake, self._carry_out_calls)
             stack.callback(self._close_transports)
             for domid, path in self._paths.items():
-                sock = stack.enter_context(_listening(path))
-                self._store.domains[domid].introduced = True
-                self._watch(sock.fileno(), partial(self._accept, sock, domid))
+                self._listen(stack, domid, path)
             self._stack = stack.pop_all()
         return self
 
@@ -85,9 +86,22 @@ class Listener:
         while not self._stopped:
             self.turn(None)
 
-    def stop(self) -> None:
-        """Have `run` return; may be called from any thread or signal handler."""
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Have the thread that serves call a function; from any thread or signal handler."""
+        self._calls.append(function)
         os.eventfd_write(self._wake, 1)
+
+    def stop(self) -> None:
+        """Have `run` return; from any thread or signal handler."""
+        self.call_soon(self._stop)
+
+    def listen(self, domid: int, path: str) -> None:
+        """Listen at one more path, for a domain that is introduced by this.
+
+        Raises:
+            OSError: the socket cannot be made, or somebody listens there.
+        """
+        self._listen(self._stack, domid, path)
 
     def fileno(self) -> int:
         """The epoll set, which is readable when a turn is due."""
@@ -104,13 +118,18 @@ class Listener:
         self._epoll.register(number, select.EPOLLIN)
         self._turns[number] = turn
 
+    def _listen(self, stack: contextlib.ExitStack, domid: int, path: str) -> None:
+        sock = stack.enter_context(_listening(path))
+        self.store.domains[domid].introduced = True
+        self._watch(sock.fileno(), partial(self._accept, sock, domid))
+
     def _accept(self, listening: socket.socket, domid: int, events: int) -> None:
         try:
             while True:
                 sock, _ = listening.accept()
-                if self._store.domains.is_introduced(domid):
+                if self.store.domains.is_introduced(domid):
                     sock.setblocking(False)
-                    transport = Transport(sock, self._store, domid, self._waiting.add)
+                    transport = Transport(sock, self.store, domid, self._waiting.add)
                     self._transports.add(transport)
                     self._watch(sock.fileno(), partial(self._serve, transport))
                 else:
@@ -124,15 +143,24 @@ class Listener:
             self._epoll.modify(listening, 0)
             self._paused.append(listening)
 
-    def _stop(self, events: int) -> None:
+    def _carry_out_calls(self, events: int) -> None:
+        os.eventfd_read(self._wake)
+        while self._calls:
+            self._calls.popleft()()
+        self._flush_waiting()
+
+    def _stop(self) -> None:
         self._stopped = True
 
     def _serve(self, transport: Transport, events: int) -> None:
         transport.serve(events)
         # What others hear goes before the replies to who caused it.
+        self._flush_waiting()
+        self._flush(transport)
+
+    def _flush_waiting(self) -> None:
         while self._waiting:
             self._flush(self._waiting.pop())
-        self._flush(transport)
 
     def _flush(self, transport: Transport) -> None:
         if not transport.closed and transport.flush():

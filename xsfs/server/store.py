@@ -16,11 +16,14 @@ from xsfs.protocol import paths
 from xsfs.server import access, quota
 from xsfs.server.access import DOM0_ONLY, Right
 from xsfs.server.domains import Domains
+from xsfs.server.faults import Faults
 from xsfs.server.peer import Peer
 from xsfs.server.quota import Quotas
 from xsfs.server.rules import C_XENSTORED, Rules
 from xsfs.server.transactions import Change, SnapshotTransaction, Transaction
 from xsfs.server.tree import (
+    INTRODUCE,
+    RELEASE,
     SPECIAL,
     Tree,
     forget_child,
@@ -55,6 +58,7 @@ class Store:
         self.domains = Domains()
         self.quotas = Quotas(rules.path_max)
         self.watches = Watches(rules.root_first)
+        self.faults = Faults()
         self.peers: set[Peer] = set()
         # Events to be queued after the reply to the request at hand.
         self._late: list[tuple[Peer, bytes, bytes]] = []
@@ -210,6 +214,15 @@ class Store:
         for path in sorted(told, key=lambda path: path.split(b"/")):
             self.fire(view, Change(path, path != top, told[path], None))
 
+    def introduce(self, domain: Domain) -> None:
+        """A domain may speak to the store from now on; one that does starts anew."""
+        if not domain.introduced:
+            domain.introduced = True
+            self.fire_special(INTRODUCE, domain.domid)
+        elif domain.domid:
+            for peer in self.of_domain(domain):
+                self.reset(peer)
+
     def release(self, domain: Domain) -> None:
         """A domain is gone, with its connections, its nodes, and what others granted it."""
         for peer in self.of_domain(domain):
@@ -229,6 +242,7 @@ class Store:
             kept = node.perms.without(domid)
             if kept != node.perms and (path in SPECIAL or not self.rules.stale_entries):
                 self.tree.put(path, node.value, kept, node.children)
+        self.fire_special(RELEASE, domid)
 
     # --- transactions ---
 
