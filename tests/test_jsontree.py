@@ -24,18 +24,20 @@ TREES = (
 )
 
 
+def loaded(text: bytes, top: bytes = b"/") -> dict[bytes, bytes]:
+    return {path: value for path, value, _ in jsontree.loads(text, top)}
+
+
 @pytest.mark.parametrize(("values", "tree"), TREES)
 def test_the_shape(values: dict[bytes, bytes], tree: object) -> None:
-    assert jsontree.dump(values) == tree
     assert json.loads(jsontree.dumps(values)) == tree
-    assert jsontree.load(tree) == values
-    assert list(jsontree.load(tree)) == list(values)
+    assert [(path, value) for path, value, _ in jsontree.load(tree)] == list(values.items())
 
 
 def test_a_subtree() -> None:
     values = {b"/": b"", b"/a": b"", b"/a/b": b"1", b"/ab": b"no", b"/a/b/c": b"2"}
-    assert jsontree.dump(values, b"/a") == {"b": {"": "1", "c": "2"}}
-    assert jsontree.load({"b": {"": "1", "c": "2"}}, b"/a") == {
+    assert json.loads(jsontree.dumps(values, b"/a")) == {"b": {"": "1", "c": "2"}}
+    assert loaded(b'{"b": {"": "1", "c": "2"}}', b"/a") == {
         b"/a": b"",
         b"/a/b": b"1",
         b"/a/b/c": b"2",
@@ -54,24 +56,53 @@ def test_every_tree_survives(leaves: dict[tuple[bytes, ...], bytes]) -> None:
             path = paths.join(path, part)
             values.setdefault(path, b"")
         values[path] = value
-    assert jsontree.loads(jsontree.dumps(values)) == values
+    assert loaded(jsontree.dumps(values)) == values
 
 
 def test_as_deep_as_a_path_can_be() -> None:
     values = {b"/": b""} | {b"/a" * depth: b"%d" % depth for depth in range(1, 1500)}
     text = jsontree.dumps(values)
     assert text.count(b"{") == text.count(b"}") == 1499
-    assert jsontree.loads(text) == values
+    assert loaded(text) == values
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        *("null", "1", "[]", "true", "", "{", '{"a": null}', '{"a": 1}', '{"a": []}'),
-        *('{"": {}}', '{"a/b": "1"}', '{"a.b": "1"}', '{"a": {"": 1}}', '{"a": "\\ud800"}'),
+        *("null", "[]", "", "{", '{"a": null}', '{"a": []}', '{".perms": "x"}'),
+        *('{"": {}}', '{"a/b": "1"}', '{"a.b": "1"}', '{"a": {"": null}}', '{"a": "\\ud800"}'),
         *('{"\\udcff": "1"}', "\xff"),
     ],
 )
 def test_refuses_what_is_no_tree(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - json's own errors among them
         jsontree.loads(text)
+
+
+entries = st.sampled_from([[b"n0"], [b"n0", b"r5"], [b"n5", b"b0"]])
+
+
+@given(st.dictionaries(st.lists(names, max_size=3).map(tuple), entries), st.data())
+def test_every_tree_survives_with_its_permissions(
+    leaves: dict[tuple[bytes, ...], list[bytes]], data: st.DataObject
+) -> None:
+    paths_ = {b"/": b""}
+    for parts in leaves:
+        for depth in range(len(parts)):
+            paths_[b"/" + b"/".join(parts[: depth + 1])] = b""
+    values = dict(sorted(paths_.items()))
+    permissions = {path: data.draw(entries) for path in values}
+    text = jsontree.dumps(values, b"/", permissions)
+    assert {node.path: (node.value, node.perms) for node in jsontree.loads(text)} == {
+        path: (values[path], permissions[path]) for path in values
+    }
+
+
+def test_permissions_are_shown_where_they_differ_from_those_above() -> None:
+    values = {b"/": b"", b"/a": b"1", b"/a/b": b"2", b"/c": b""}
+    permissions = {path: [b"n0"] for path in values} | {b"/a/b": [b"n5", b"r0"], b"/c": [b"b1"]}
+    assert json.loads(jsontree.dumps(values, b"/", permissions)) == {
+        ".perms": "n0",
+        "a": {"": "1", "b": {"": "2", ".perms": "n5,r0"}},
+        "c": {".perms": "b1"},
+    }

@@ -1,35 +1,39 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""JSON text of objects, strings and null, which is all that a tree of nodes needs. Pure.
+"""JSON text of objects, scalars and null, which is all that a tree of nodes needs. Pure.
 
-Not a JSON library: numbers, arrays, `true` and `false` are refused, as the store has nothing
-like them. Made for text that comes in pieces, and for trees as deep as paths are long, where
-the standard library's `json` wants the whole text and recurses.
+Not a JSON library: arrays are refused, as the store has nothing like them; numbers, `true` and
+`false` are taken as the text that they are written as. Made for text that comes in pieces, and
+that may be hostile: as soon as it is known that a text cannot be meant for a store it is refused.
 """
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
-from xsfs.errors import InvalidPayload
+from xsfs.errors import InvalidPath, InvalidPayload
 from xsfs.protocol.packet import PAYLOAD_MAX
+from xsfs.protocol.paths import ABSOLUTE_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-Json: TypeAlias = "str | dict[str, Json]"
 JsonOrNull: TypeAlias = "str | dict[str, JsonOrNull] | None"
 
-# RFC 8259, sections 2 and 7.
-_SPACE = r"[ \t\n\r]*"
-_STRING = r'"[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*'
-_TOKEN = re.compile(rf'{_SPACE}([{{}}:,]|null|{_STRING}"){_SPACE}')
+# RFC 8259, sections 2, 6 and 7. What ends a number or a word is known with what follows.
+_SPACE = rb"[ \t\n\r]*"
+_STRING = rb'"[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*'
+_NUMBER = rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_BEGUN_NUMBER = rb"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]*)?)?"
+_TOKEN = re.compile(
+    rb'%b([{}:,]|%b"|(?:null|true|false|%b)(?=[ \t\n\r,}]))%b' % (_SPACE, _STRING, _NUMBER, _SPACE)
+)
 # What may become a token when more text comes.
-_BEGUN = re.compile(rf"{_SPACE}(?:n|nu|nul|{_STRING}\\?)?")
+_BEGUN = re.compile(rb"%b(?:%b\\?|[a-z]{1,5}|%b)?" % (_SPACE, _STRING, _BEGUN_NUMBER))
+_WORDS = (b"null", b"true", b"false")
 
 # The longest string that can stand for something that fits into a packet: the longest escape
 # of one byte is `\u0041`.
@@ -39,7 +43,7 @@ _STRING_MAX = 6 * PAYLOAD_MAX + 2
 class _Expected(StrEnum):
     """What may come next."""
 
-    VALUE = "an object, a string or null"
+    VALUE = "an object, a string, a number, true, false or null"
     FIRST_KEY = "a key, or the object's end"
     KEY = "a key"
     COLON = "a colon"
@@ -48,17 +52,25 @@ class _Expected(StrEnum):
 
 
 class Reader:
-    """Reads one JSON text piece by piece; says as early as can be known that it is none."""
+    """Reads one JSON text piece by piece; says as early as can be known that it is none.
 
-    def __init__(self) -> None:
+    Args:
+        path_max: how long the path of a node may be, in bytes, below the one that the text is
+            about; each key on the way takes its length and a slash.
+    """
+
+    def __init__(self, path_max: int = ABSOLUTE_MAX) -> None:
+        # How many keys there were.
+        self.keys = 0
         self._value: JsonOrNull = None
-        self._decoder = codecs.getincrementaldecoder("utf-8")()
         self._expected = _Expected.VALUE
         # The objects that are not closed yet, outermost first, and the key at hand.
         self._open: list[dict[str, JsonOrNull]] = []
         self._key = ""
-        # A token that has only begun, and how many characters stand before it.
-        self._rest = ""
+        # How long the path of each open object may yet grow.
+        self._room = [path_max]
+        # A token that has only begun, and how many bytes stand before it.
+        self._rest = b""
         self._position = 0
 
     @property
@@ -69,7 +81,7 @@ class Reader:
     @property
     def complete(self) -> bool:
         """Whether what was read is a whole JSON text; only space can follow it."""
-        return self._expected is _Expected.NOTHING and not self._decoder.getstate()[0]
+        return self._expected is _Expected.NOTHING
 
     @property
     def value(self) -> JsonOrNull:
@@ -81,50 +93,86 @@ class Reader:
 
         Raises:
             ValueError: whatever follows, the text is not JSON, or has no meaning for a store.
+            InvalidPath: it names a node whose path is too long.
             InvalidPayload: a string is too long for the store.
         """
-        text = self._rest + self._decoder.decode(data)
+        text = self._rest + data
         at = 0
         while (match := _TOKEN.match(text, at)) is not None:
             self._take(match[1], self._position + match.start(1))
             at = match.end()
-        self._rest = text[at:]
-        self._position += at
-        if _BEGUN.fullmatch(self._rest) is None or (self._rest.strip() and self.complete):
-            raise self._error(self._rest.lstrip(), self._position)
+        self._rest = text[at:].lstrip(b" \t\n\r")
+        self._position += len(text) - len(self._rest)
+        begun = _BEGUN.fullmatch(self._rest) is not None and not (self._rest and self.complete)
+        if begun and self._rest[:1].isalpha():
+            begun = any(word.startswith(self._rest) for word in _WORDS)
+        if begun and self._rest:
+            # Whatever it becomes, it must be what is expected.
+            begun = self._rest[:1] in _GRAMMAR[self._expected]
+        if not begun:
+            raise self._error(self._rest, self._position)
         if len(self._rest) > _STRING_MAX:
-            raise InvalidPayload(f"a string of more than {_STRING_MAX} characters")
+            raise InvalidPayload(f"byte {self._position}: no value is so long")
 
-    def _take(self, token: str, position: int) -> None:
-        step = _GRAMMAR[self._expected].get(token[0])
+    def finish(self) -> None:
+        """Nothing follows: a number or word is complete by that.
+
+        Raises:
+            ValueError: the text ends too early.
+        """
+        if self._rest:
+            self.feed(b"\n")
+        if not self.complete:
+            end = self._position + len(self._rest)
+            raise ValueError(f"byte {end}: the text ends where {self._expected.value} is expected")
+
+    def _take(self, token: bytes, position: int) -> None:
+        step = _GRAMMAR[self._expected].get(token[:1])
         if step is None:
             raise self._error(token, position)
-        step(self, token)
+        try:
+            step(self, token)
+        except ValueError as error:
+            # What is wrong with a string, or with the path of a key.
+            kind = InvalidPath if isinstance(error, InvalidPath) else ValueError
+            raise kind(f"byte {position}: {error}") from None
 
-    def _take_key(self, token: str) -> None:
-        self._key = json.loads(token)
+    def _take_key(self, token: bytes) -> None:
+        self._key = _string(token)
+        self.keys += 1
+        if self._key and self._room[-1] < 1 + len(self._key):
+            raise InvalidPath("the path of this key is too long")
         self._expected = _Expected.COLON
 
-    def _take_colon(self, token: str) -> None:
+    def _take_colon(self, token: bytes) -> None:
         self._expected = _Expected.VALUE
 
-    def _take_string(self, token: str) -> None:
-        self._put(json.loads(token))
+    def _take_string(self, token: bytes) -> None:
+        self._put(_string(token))
 
-    def _take_null(self, token: str) -> None:
+    def _take_literal(self, token: bytes) -> None:
+        self._put(token.decode())
+
+    def _take_null(self, token: bytes) -> None:
         self._put(None)
 
-    def _take_comma(self, token: str) -> None:
+    def _take_comma(self, token: bytes) -> None:
         self._expected = _Expected.KEY
 
-    def _open_object(self, token: str) -> None:
+    def _open_object(self, token: bytes) -> None:
         made: dict[str, JsonOrNull] = {}
+        if self._open:
+            self._room.append(self._room[-1] - 1 - len(self._key))
+            if self._room[-1] < 0:
+                raise InvalidPath("too many objects in each other")
         self._put(made)
         self._open.append(made)
         self._expected = _Expected.FIRST_KEY
 
-    def _close_object(self, token: str) -> None:
+    def _close_object(self, token: bytes) -> None:
         self._open.pop()
+        if self._open:
+            self._room.pop()
         self._expected = _Expected.MORE if self._open else _Expected.NOTHING
 
     def _put(self, value: JsonOrNull) -> None:
@@ -135,23 +183,31 @@ class Reader:
             self._value = value
             self._expected = _Expected.NOTHING
 
-    def _error(self, found: str, position: int) -> ValueError:
+    def _error(self, found: bytes, position: int) -> ValueError:
+        # As Python shows bytes: it may be anything, and may end on a terminal.
         return ValueError(
-            f"{self._expected.value} is expected at character {position}, not {found[:20]!r}"
+            f"byte {position}: {self._expected.value} is expected, not {repr(found[:20])[1:]}"
         )
 
 
+def _string(token: bytes) -> str:
+    text = token.decode()
+    return json.loads(text) if b"\\" in token else text[1:-1]
+
+
+_KEY: dict[bytes, Callable[[Reader, bytes], None]] = {b'"': Reader._take_key}
 # What is expected, the first character of what comes, and what that leads to.
-_GRAMMAR: dict[_Expected, dict[str, Callable[[Reader, str], None]]] = {
+_GRAMMAR: dict[_Expected, dict[bytes, Callable[[Reader, bytes], None]]] = {
     _Expected.VALUE: {
-        "{": Reader._open_object,
-        '"': Reader._take_string,
-        "n": Reader._take_null,
+        b"{": Reader._open_object,
+        b'"': Reader._take_string,
+        b"n": Reader._take_null,
+        **{b"%c" % first: Reader._take_literal for first in b"-0123456789tf"},
     },
-    _Expected.FIRST_KEY: {'"': Reader._take_key, "}": Reader._close_object},
-    _Expected.KEY: {'"': Reader._take_key},
-    _Expected.COLON: {":": Reader._take_colon},
-    _Expected.MORE: {",": Reader._take_comma, "}": Reader._close_object},
+    _Expected.FIRST_KEY: {**_KEY, b"}": Reader._close_object},
+    _Expected.KEY: _KEY,
+    _Expected.COLON: {b":": Reader._take_colon},
+    _Expected.MORE: {b",": Reader._take_comma, b"}": Reader._close_object},
     _Expected.NOTHING: {},
 }
 
@@ -164,31 +220,5 @@ def loads(text: bytes) -> JsonOrNull:
     """
     reader = Reader()
     reader.feed(text)
-    if not reader.complete:
-        raise ValueError("the text ends too early")
+    reader.finish()
     return reader.value
-
-
-def dumps(tree: Json) -> str:
-    """The tree on one line of ASCII."""
-    if isinstance(tree, str):
-        return json.dumps(tree)
-    parts = ["{"]
-    walk: list[Iterator[tuple[str, Json]]] = [iter(tree.items())]
-    separator = ""
-    while walk:
-        for key, child in walk[-1]:
-            parts.append(f"{separator}{json.dumps(key)}: ")
-            if isinstance(child, str):
-                parts.append(json.dumps(child))
-                separator = ", "
-            else:
-                parts.append("{")
-                walk.append(iter(child.items()))
-                separator = ""
-                break
-        else:
-            walk.pop()
-            parts.append("}")
-            separator = ", "
-    return "".join(parts)

@@ -1,23 +1,35 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""A tree of nodes ↔ JSON: what `.json` files show and `--load` takes. Pure.
+"""A tree of nodes ↔ JSON: what `.json` and `.backup` files show and `--load` takes. Pure.
 
 A node with children is an object, one without is its value as a string; a value beside
-children stands under the key `""`, which is no node's name. Bytes that are not UTF-8 go
-through as surrogate escapes, so every value survives the round trip.
+children stands under the key `""`, which is no node's name. Permissions, where they are shown,
+stand under `".perms"` as `"n0,r5"`, and hold for all below that has none of its own. Bytes that
+are not UTF-8 go through as surrogate escapes, so every value survives the round trip.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import json
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from xsfs import jsontext
-from xsfs.protocol import paths
+from xsfs.errors import InvalidPermission
+from xsfs.protocol import paths, perms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from xsfs.jsontext import Json
+# Names of nodes have no dot.
+PERMS = ".perms"
+
+
+class Node(NamedTuple):
+    """A node that a text names: its permission entries, owner first; None for none given."""
+
+    path: bytes
+    value: bytes
+    perms: list[bytes] | None
 
 
 def to_text(data: bytes) -> str:
@@ -34,48 +46,81 @@ def to_bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def dump(values: Mapping[bytes, bytes], top: bytes = b"/") -> Json:
-    """The subtree at `top` as JSON, children in the order of `values`.
+def to_perms(entry: object) -> list[bytes]:
+    """The entries that stand under `PERMS`.
+
+    Raises:
+        InvalidPermission: it is not a string, or an entry is malformed.
+    """
+    try:
+        return perms.check(cast("str", entry).encode().split(b","))
+    except (AttributeError, ValueError):
+        raise InvalidPermission(f"{entry!a} is no permissions, as n0,r5 is") from None
+
+
+def pieces(
+    values: Mapping[bytes, bytes],
+    top: bytes = b"/",
+    permissions: Mapping[bytes, list[bytes]] | None = None,
+) -> Iterator[str]:
+    """The subtree at `top` as a line of ASCII, in many small pieces.
 
     Args:
         values: the value of `top` and of every node below it, by absolute path, parents
             before their children; other paths are left out.
+        permissions: of each of these nodes, to be shown too.
     """
-    objects: dict[bytes, dict[str, Json]] = {}
-    whole: dict[str, Json] = {}
-    for path, value in values.items():
-        if path == top:
-            parent, key = whole, ""
-        elif paths.is_below(path, top):
-            above = paths.parent(path)
-            if above not in objects:
-                objects[above] = _make_object(objects, whole, above, top)
-            parent, key = objects[above], to_text(paths.name(path))
-        else:
+    children: dict[bytes, list[bytes]] = {top: []}
+    for path in values:
+        if path != top and paths.is_below(path, top):
+            children.setdefault(paths.parent(path), []).append(path)
+        # The reader of the pieces may let others in.
+        yield ""
+    shown = permissions or {}
+    # No recursion: a tree may be deeper than Python's stack.
+    walk = [iter([top])]
+    while walk:
+        # No path is empty.
+        path = next(walk[-1], b"")
+        if not path:
+            walk.pop()
+            yield "}" if walk else "\n"
             continue
-        parent[key] = to_text(value)
-    return whole[""]
+        yield from _key(path, top, children)
+        entries = shown.get(path)
+        if entries == (shown.get(paths.parent(path)) if path != top else None):
+            entries = None
+        below = children.get(path)
+        if not below and entries is None:
+            yield json.dumps(to_text(values[path]))
+            continue
+        own = {"": to_text(values[path])} if values[path] else {}
+        if entries is not None:
+            own[PERMS] = to_text(b",".join(entries))
+        yield json.dumps(own)[:-1]
+        if own and below:
+            yield ", "
+        walk.append(iter(below or ()))
 
 
-def _make_object(
-    objects: dict[bytes, dict[str, Json]], whole: dict[str, Json], path: bytes, top: bytes
-) -> dict[str, Json]:
-    parent, key = (
-        (whole, "") if path == top else (objects[paths.parent(path)], to_text(paths.name(path)))
-    )
-    own = parent[key]
-    made: dict[str, Json] = {"": own} if own else {}
-    parent[key] = made
-    return made
+def _key(path: bytes, top: bytes, children: Mapping[bytes, list[bytes]]) -> Iterator[str]:
+    if path != top:
+        if children[paths.parent(path)][0] != path:
+            yield ", "
+        yield f"{json.dumps(to_text(paths.name(path)))}: "
 
 
-def dumps(values: Mapping[bytes, bytes], top: bytes = b"/") -> bytes:
-    """`dump` as a line of ASCII."""
-    return jsontext.dumps(dump(values, top)).encode("ascii") + b"\n"
+def dumps(
+    values: Mapping[bytes, bytes],
+    top: bytes = b"/",
+    permissions: Mapping[bytes, list[bytes]] | None = None,
+) -> bytes:
+    """All `pieces`."""
+    return "".join(pieces(values, top, permissions)).encode("ascii")
 
 
-def load(tree: object, top: bytes = b"/") -> dict[bytes, bytes]:
-    """The values by absolute path, parents before children, of a tree in JSON.
+def load(tree: object, top: bytes = b"/") -> Iterator[Node]:
+    """The nodes, parents before children, of a tree in JSON.
 
     Args:
         tree: what the JSON text says.
@@ -84,16 +129,12 @@ def load(tree: object, top: bytes = b"/") -> dict[bytes, bytes]:
     Raises:
         ValueError: something in it is neither an object nor a string, or a key is no name.
     """
-    return dict(_walk(tree, top))
-
-
-def _walk(tree: object, top: bytes) -> Iterator[tuple[bytes, bytes]]:
     # No recursion: the depth is the writer's choice.
-    pending = [(top, tree)]
+    pending: list[tuple[bytes, object, list[bytes] | None]] = [(top, tree, None)]
     while pending:
-        path, node = pending.pop()
+        path, node, entries = pending.pop()
         if isinstance(node, str):
-            yield path, to_bytes(node)
+            yield Node(path, to_bytes(node), entries)
             continue
         if not isinstance(node, dict):
             raise ValueError(f"{to_text(path)}: a string or an object is needed")
@@ -101,20 +142,34 @@ def _walk(tree: object, top: bytes) -> Iterator[tuple[bytes, bytes]]:
         own = children.get("", "")
         if not isinstance(own, str):
             raise ValueError(f"{to_text(path)}: the value beside children is a string")
-        yield path, to_bytes(own)
+        if PERMS in children:
+            entries = to_perms(children[PERMS])
+        yield Node(path, to_bytes(own), entries)
         for key, child in reversed(children.items()):
-            if key:
-                name = to_bytes(key)
-                if not paths.is_name(name):
-                    raise ValueError(f"{to_text(path)}: {key!r} is not the name of a node")
-                pending.append((paths.join(path, name), child))
+            if key and key != PERMS:
+                try:
+                    pending.append((child_path(path, key), child, entries))
+                except ValueError as error:
+                    raise ValueError(f"{to_text(path)}: {error}") from None
 
 
-def loads(text: str | bytes, top: bytes = b"/") -> dict[bytes, bytes]:
+def child_path(path: bytes, key: str) -> bytes:
+    """The path of the node that a key names.
+
+    Raises:
+        ValueError: it is not the name of a node.
+    """
+    name = to_bytes(key)
+    if not paths.is_name(name):
+        raise ValueError(f"{key!a} is not the name of a node")
+    return paths.join(path, name)
+
+
+def loads(text: str | bytes, top: bytes = b"/") -> list[Node]:
     """`load` from JSON text.
 
     Raises:
         ValueError: the text is not JSON, or not a tree.
     """
     data = text.encode() if isinstance(text, str) else text
-    return load(jsontext.loads(data), top)
+    return list(load(jsontext.loads(data), top))

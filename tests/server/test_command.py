@@ -92,7 +92,7 @@ def test_the_command_is_like_the_other_daemon(rundir: Path) -> None:
         (
             ["--socket", "s", "--load", "list.json"],
             1,
-            "list.json: an object, a string or null is expected",
+            "list.json: byte 0: an object, a string",
         ),
         (["--socket", "s", "--load", "bad.json"], 1, "bad.json: "),
         (["--socket", "missing/s"], 1, "missing/s: No such file or directory"),
@@ -195,7 +195,7 @@ def test_the_sample_is_a_host_with_guests() -> None:
     sample.load(store)
     values = {b"/": b""} | values
     assert store.values() == values
-    assert jsontree.loads(jsontree.dumps(values)) == values
+    assert {path: value for path, value, _ in jsontree.loads(jsontree.dumps(values))} == values
     for guest in sample.GUESTS:
         home = b"/local/domain/%d" % guest.domid
         assert values[home + b"/name"] == guest.name

@@ -28,6 +28,8 @@ from xsfs.fs.virtual.event_file import NAME as EVENTS
 from xsfs.fs.virtual.event_file import EventFiles
 from xsfs.fs.virtual.files import VirtualFiles
 from xsfs.fs.virtual.readers import Readers
+from xsfs.fs.virtual.refusals import NAME as ERROR
+from xsfs.fs.virtual.refusals import Refusals
 from xsfs.fs.virtual.transactions import COMMIT, Transactions
 
 if TYPE_CHECKING:
@@ -67,9 +69,10 @@ class FileSystem:
         self.queue = NotificationQueue(self.table, options.events)
         self.watcher = Watcher(self.client, self.table, states, self.difference, self.queue)
         self.tree = Tree(self.client, self.table, options, states, self.watcher.suspect)
-        self.transactions = Transactions(self.client, self.table, self.watcher.settle)
+        refusals = Refusals()
+        self.transactions = Transactions(self.client, self.table, self.watcher.settle, refusals)
         self.readers = Readers()
-        self.subtrees = json_file.Subtrees(self.client, self.watcher)
+        self.subtrees = json_file.Subtrees(self.client, self.watcher, refusals)
         entries = Entries(
             self.tree,
             VirtualFiles(
@@ -78,7 +81,9 @@ class FileSystem:
                 hidden=[self.transactions],
                 everywhere={
                     COMMIT: self.transactions.commit_file,
-                    json_file.NAME: self.subtrees.virtual_file,
+                    json_file.NAME: self.subtrees.json_file,
+                    json_file.BACKUP: self.subtrees.backup_file,
+                    ERROR: refusals.virtual_file,
                     EVENTS: EventFiles(self.client, self.readers).virtual_file,
                 },
             ),

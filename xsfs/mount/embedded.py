@@ -55,7 +55,7 @@ def _filled(load: str | None) -> Store:
         return store
     try:
         with open(load, "rb") as file:
-            store.load(jsontree.loads(file.read()))
+            store.load_nodes(jsontree.loads(file.read()))
     except OSError as error:
         raise MountError(f"load={load}: {error.strerror}") from None
     except ValueError as error:

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     store = Store(BY_NAME[options.like])
     try:
         if options.load is not None:
-            store.load(jsontree.loads(options.load.read_bytes()))
+            store.load_nodes(jsontree.loads(options.load.read_bytes()))
         elif options.sample:
             sample.load(store)
         _allow_many_connections()

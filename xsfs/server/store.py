@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from xsfs.errors import InvalidPath, StoreError
 from xsfs.protocol import paths
 from xsfs.server import access, quota
-from xsfs.server.access import DOM0_ONLY, Right
+from xsfs.server.access import DOM0_ONLY, Perms, Right, parse
 from xsfs.server.domains import Domains
 from xsfs.server.faults import Faults
 from xsfs.server.peer import Peer
@@ -35,9 +35,9 @@ from xsfs.server.tree import (
 from xsfs.server.watches import Watches
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from xsfs.server.access import Perms
+    from xsfs.jsontree import Node as JsonNode
     from xsfs.server.domains import Domain
     from xsfs.server.tree import Node, Put, View
 
@@ -65,6 +65,16 @@ class Store:
         self.load({b"/tool/xenstored": b""})
 
     # --- content ---
+
+    def load_nodes(self, nodes: Iterable[JsonNode]) -> None:
+        """`load` what JSON text said.
+
+        Raises:
+            InvalidPath: a path is malformed, or not absolute.
+        """
+        loaded = list(nodes)
+        perms = {node.path: Perms(parse(node.perms) or ()) for node in loaded if node.perms}
+        self.load({node.path: node.value for node in loaded}, perms)
 
     def load(
         self, values: Mapping[bytes, bytes], perms: Mapping[bytes, Perms] | None = None

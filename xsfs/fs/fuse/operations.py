@@ -119,7 +119,7 @@ class Operations:
             raise FSError(errno.EPERM)
         handle = None if fh is None else self._handles[fh]
         if fields.update_size:
-            await self._truncate(known, handle, attr.st_size)
+            await self._truncate(known, handle, attr.st_size, ctx.uid)
         if fields.update_mtime:
             known.node.mtime_ns = attr.st_mtime_ns
             known.node.mtime_is_set = not fields.update_size
@@ -127,9 +127,9 @@ class Operations:
             await self._tree.attributes(known)
         return self._attributes.of(known)
 
-    async def _truncate(self, known: Inode, handle: Handle | None, size: int) -> None:
+    async def _truncate(self, known: Inode, handle: Handle | None, size: int, uid: int) -> None:
         if handle is None:
-            handle = await self._open(known, os.O_RDWR)
+            handle = await self._open(known, os.O_RDWR, uid)
             await handle.truncate(size)
             await handle.sync()
         else:
@@ -187,9 +187,9 @@ class Operations:
         self._handles[fh] = handle
         return pyfuse3.FileInfo(fh=fh, direct_io=True)
 
-    async def _open(self, known: Inode, flags: int) -> Handle:
+    async def _open(self, known: Inode, flags: int, uid: int) -> Handle:
         if isinstance(known, VirtualInode):
-            return await known.virtual_file.open(flags)
+            return await known.virtual_file.open(flags, uid)
         if not known.node.alive:
             raise FSError(errno.ESTALE)
         if known.kind is InodeKind.FILE and known.node.directory:
@@ -202,7 +202,7 @@ class Operations:
         known = self._table[inode]
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_TRUNC):
             self._require_writable()
-        handle = await self._open(known, flags)
+        handle = await self._open(known, flags, ctx.uid)
         handle.ino = inode
         return self._keep(handle)
 

@@ -51,7 +51,7 @@ from xsfs.fs.model.states import Announced, InodeKind
 from xsfs.protocol import paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from xsfs.fs.model.states import State
 
@@ -76,8 +76,8 @@ class View:
         self.uses = 0
         # The transaction was committed or aborted, or lost.
         self.over = False
-        # A change of several nodes failed half-way in it: it is not to be committed.
-        self.poisoned = False
+        # What of several changes together failed half-way in it: it is not to be committed.
+        self.poisoned = ""
         # Counts watch events and our own creations: the time of the theory of operation.
         self.clock = 0
         # The clock at the last event.
@@ -148,6 +148,11 @@ class View:
                 above.subtree_event_at = self.clock
                 above = above.parent
         return found
+
+    def changed_since(self, stamp: int, paths: Iterable[bytes]) -> list[bytes]:
+        """Those of the paths that events named after the clock stood at `stamp`."""
+        found = ((path, self.find(path)) for path in paths)
+        return [p for p, at in found if at is not None and not at[1] and at[0].event_at > stamp]
 
     def invalidate_all(self) -> None:
         """Nothing that was asked for before is to be trusted."""

@@ -105,7 +105,7 @@ class Rename:
         for result in await self._client.batch(batch, tx_id):
             if isinstance(result, StoreError):
                 # In somebody's transaction, a part of the move stands.
-                self._node.view.poisoned = True
+                self._node.view.poisoned = f"a move was refused half-way: {result}"
                 raise result
 
     def _expect(self, path: bytes, value: bytes | None) -> None:

@@ -52,7 +52,9 @@ class Entries:
         """
         node = parent.node
         if isinstance(parent, VirtualInode):
-            entry = parent.virtual_file.entries().get(name)
+            entry = parent.virtual_file.entries().get(name) or parent.virtual_file.unlisted.get(
+                name
+            )
             if entry is None:
                 raise FSError(errno.ENOENT)
             if isinstance(entry, Node):

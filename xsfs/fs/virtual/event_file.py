@@ -84,7 +84,7 @@ class EventFile(VirtualFile):
         """One byte more than what the last to open it can have read."""
         return 1 + (self._handles[-1].end if self._handles else 0)
 
-    async def open(self, flags: int) -> Handle:
+    async def open(self, flags: int, uid: int) -> Handle:
         """Set a watch.
 
         Raises:

@@ -36,6 +36,9 @@ class VirtualFile:
     # Whoever looks it up finds the same inode while the kernel holds it.
     shared = True
 
+    # What a directory has besides `entries`.
+    unlisted: Mapping[bytes, VirtualFile] = {}
+
     def __init__(self, name: bytes) -> None:
         self.name = name
 
@@ -44,8 +47,8 @@ class VirtualFile:
         """What st_size says."""
         return 0
 
-    async def open(self, flags: int) -> Handle:
-        """Open the file."""
+    async def open(self, flags: int, uid: int) -> Handle:
+        """Open the file for a user."""
         raise FSError(errno.EACCES)
 
     def entries(self) -> Mapping[bytes, VirtualFile | Node]:
@@ -73,7 +76,7 @@ class TextFile(VirtualFile):
         """The length of the content as it would be now."""
         return len(self._text())
 
-    async def open(self, flags: int) -> Handle:
+    async def open(self, flags: int, uid: int) -> Handle:
         """The content as it is now."""
         if flags & (os.O_WRONLY | os.O_RDWR):
             # To root, the mode says nothing.

@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: MIT
 """`.json` in every directory: reading it is a snapshot of the subtree, writing it a patch.
 
-What a patch means is in merge.py. Knows no FUSE; used from the trio thread alone.
+`.backup` is the same, and shows permissions too: a file of its own, since in `.json` each value
+is a string that jq finds under the node's name. What a patch means is in merge.py. Knows no FUSE;
+used from the trio thread alone, in which whatever grows with a text is done in turns.
 """
 
 from __future__ import annotations
@@ -12,66 +14,77 @@ import logging
 import os
 import stat
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn, cast
 
 import trio
 
 from xsfs import jsontree
-from xsfs.errors import NotFound, StoreError, XenStoreError
+from xsfs.errors import NotFound, StoreError, TooBig, XenStoreError
 from xsfs.fs.store.handles import Handle
 from xsfs.fs.store.reads import FSError
 from xsfs.fs.virtual import merge
 from xsfs.fs.virtual.files import VirtualFile
+from xsfs.fs.virtual.turns import Turns, collect
 from xsfs.jsontext import Reader
+from xsfs.protocol import paths, requests
 from xsfs.protocol.packet import Op
 
 if TYPE_CHECKING:
     from xsfs.aio.client import Client
     from xsfs.fs.inotify.watcher import Watcher
     from xsfs.fs.model.nodes import Node
+    from xsfs.fs.virtual.refusals import Refusals
     from xsfs.protocol.requests import Request
 
 log = logging.getLogger(__name__)
 
 NAME = b".json"
+BACKUP = b".backup"
 
 # How often a snapshot is tried, and a patch when other clients are in its way.
 SNAPSHOT_ATTEMPTS = 5
 PATCH_ATTEMPTS = 10
 
-# So many requests share one time limit: the more nodes a transaction has touched, the longer
-# xenstored takes for each (it looks them up one after the other).
-_STEP = 500
-
-# A longer plan is not rehearsed: nobody types it into an `echo`.
-_REHEARSED_MAX = 1000
+# So many nodes are asked for, or changed, at a time. Each batch has a time limit of its own: the
+# more nodes a transaction has touched, the longer xenstored takes for each (it looks them up one
+# after the other).
+_STEP = 200
 
 # An id that no daemon gives: they count from 1.
 _NO_TX_ID = 0xFFFFFFF0
 
-# A longer patch is refused, in bytes: it would all be held in memory.
+# What a patch may take in memory, and all unfinished ones together, in bytes: its text, and so
+# much for each key.
 PATCH_MAX = 16 << 20
+_ALL_MAX = 4 * PATCH_MAX
+_KEY_COST = 100
 
-
-class _DryRun(Exception):
-    """The store took all of a patch, and is to forget it."""
+# How much of a text is parsed at a time, in bytes.
+_SLICE = 1024
 
 
 class Subtrees:
     """Reads and patches whole subtrees, each at one moment of the store."""
 
-    def __init__(self, client: Client, watcher: Watcher) -> None:
+    def __init__(self, client: Client, watcher: Watcher, refusals: Refusals) -> None:
         self._client = client
         self._watcher = watcher
+        self.refusals = refusals
+        # What all patches that are being written take.
+        self.unfinished = 0
         # For which connection it is known whether its transactions are snapshots.
         self._asked = 0
         self._snapshots = False
 
-    def virtual_file(self, node: Node) -> VirtualFile:
+    def json_file(self, node: Node) -> VirtualFile:
         """The `.json` of a node."""
-        return _JsonFile(self, node)
+        return _SubtreeFile(NAME, self, node)
 
-    async def read(self, node: Node) -> bytes:
+    def backup_file(self, node: Node) -> VirtualFile:
+        """The `.backup` of a node."""
+        return _SubtreeFile(BACKUP, self, node)
+
+    async def read(self, node: Node, *, permissions: bool) -> bytes:
         """The subtree as JSON.
 
         Raises:
@@ -79,24 +92,30 @@ class Subtrees:
         """
         path = node.path
         try:
-            values = await self._values(node)
+            nodes = await self._nodes(node, permissions=permissions)
         except NotFound:
             if node.parent is not None:
                 raise
             # The mounted root itself is not there (yet).
-            values = {path: b""}
+            nodes = {path: (b"", [])}
         if path == b"/":
             # Nodes to oxenstored; to the protocol, and so to xenstored, no paths at all.
-            values = {p: value for p, value in values.items() if not p.startswith(b"/@")}
-        return jsontree.dumps(values, path)
+            nodes = {p: found for p, found in nodes.items() if not p.startswith(b"/@")}
+        values = {path: value for path, (value, _) in nodes.items()}
+        entries = {path: entries for path, (_, entries) in nodes.items()} if permissions else None
+        return "".join(await collect(jsontree.pieces(values, path, entries))).encode("ascii")
 
-    async def _values(self, node: Node) -> dict[bytes, bytes]:
+    async def _nodes(
+        self, node: Node, *, permissions: bool
+    ) -> dict[bytes, tuple[bytes, list[bytes]]]:
+        """Values and permissions of a node and of all below it, by path, parents first."""
         path, tx_id = node.path, node.view.tx_id
+        sweep = partial(self._sweep, path, permissions)
         if tx_id:
-            return await self._client.read_tree(path, tx_id)
+            return await sweep(tx_id)
         if await self._has_snapshots():
             try:
-                return await self._client.run_in_transaction(partial(self._client.read_tree, path))
+                return await self._client.run_in_transaction(sweep)
             except StoreError as error:
                 # A quota; or the node is not there, which is found again.
                 log.debug("%s: no snapshot: %s", path.decode(), error)
@@ -107,13 +126,53 @@ class Subtrees:
         enough_s = trio.current_time() + self._client.timeout_s / 2
         for _ in range(SNAPSHOT_ATTEMPTS):
             since = node.view.clock
-            values = await self._client.read_tree(path)
+            nodes = await sweep(0)
             if self._watcher.is_unchanged(node, since):
-                return values
+                return nodes
             if trio.current_time() > enough_s:
                 break
         self._watcher.counts["unsteady_snapshots"] += 1
-        return values
+        return nodes
+
+    async def _sweep(
+        self, top: bytes, permissions: bool, tx_id: int
+    ) -> dict[bytes, tuple[bytes, list[bytes]]]:
+        """Level by level; nodes that vanish meanwhile or may not be read are left out."""
+        nodes: dict[bytes, tuple[bytes, list[bytes]]] = {}
+        level = [top]
+        while level:
+            below: list[bytes] = []
+            for start in range(0, len(level), _STEP):
+                wanted = level[start : start + _STEP]
+                batch: list[Request[object]] = []
+                for path in wanted:
+                    batch += (requests.read(path), requests.directory(path))
+                    if permissions:
+                        batch.append(requests.get_perms(path))
+                replies = iter(await self._client.batch(batch, tx_id))
+                for path in wanted:
+                    value, names = next(replies), next(replies)
+                    entries = next(replies) if permissions else []
+                    if isinstance(value, StoreError) and path == top:
+                        raise value
+                    if isinstance(value, StoreError) or isinstance(entries, StoreError):
+                        continue
+                    nodes[path] = cast("bytes", value), cast("list[bytes]", entries)
+                    below += await self._children(path, names, tx_id)
+            level = below
+        return nodes
+
+    async def _children(self, path: bytes, names: object, tx_id: int) -> list[bytes]:
+        if isinstance(names, TooBig):
+            try:
+                names = await self._client.list(path, tx_id)
+            except StoreError as error:
+                names = error
+        if isinstance(names, StoreError):
+            return []
+        children = (paths.join(path, name) for name in cast("list[bytes]", names))
+        # The daemons let a path grow longer than the protocol lets anyone ask for.
+        return [child for child in children if paths.fits(child)]
 
     async def _has_snapshots(self) -> bool:
         """Whether a transaction sees the store as it was at its start: oxenstored's does."""
@@ -125,25 +184,6 @@ class Subtrees:
                 self._snapshots = error.errno == errno.EIO
             self._asked = self._client.epoch
         return self._snapshots
-
-    async def dry_run(self, node: Node, plan: list[Request[None]]) -> None:
-        """See what the store would say to a patch; nothing of it stays.
-
-        Raises:
-            FSError, StoreError: as `patch`, but for a conflict.
-        """
-        if node.view.tx_id or len(plan) > _REHEARSED_MAX:
-            # There is no transaction in a transaction.
-            return
-
-        async def try_all(tx_id: int) -> None:
-            await self._perform(node, plan, tx_id)
-            raise _DryRun
-
-        try:
-            await self._client.run_in_transaction(try_all)
-        except _DryRun:
-            return
 
     async def patch(self, node: Node, plan: list[Request[None]]) -> None:
         """Patch the subtree, all or nothing.
@@ -162,8 +202,8 @@ class Subtrees:
             return
         try:
             await self._perform(node, plan, tx_id)
-        except BaseException:
-            node.view.poisoned = True
+        except BaseException as error:
+            node.view.poisoned = f"a patch was refused half-way: {error}"
             raise
         node.view.removed.update(merge.changed(r) for r in plan if r.op == Op.RM)
 
@@ -174,18 +214,21 @@ class Subtrees:
             except NotFound:
                 raise FSError(errno.ENOENT) from None
         for start in range(0, len(plan), _STEP):
-            for result in await self._client.batch(plan[start : start + _STEP], tx_id):
+            step = plan[start : start + _STEP]
+            results = await self._client.batch(step, tx_id)
+            for request, result in zip(step, results, strict=True):
                 if isinstance(result, StoreError):
+                    result.add_note(f"{merge.changed(request).decode()}: {Op(request.op).name}")
                     raise result
 
 
-class _JsonFile(VirtualFile):
+class _SubtreeFile(VirtualFile):
     """The file, as one node's directory has it."""
 
     mode = stat.S_IFREG | 0o644
 
-    def __init__(self, subtrees: Subtrees, node: Node) -> None:
-        super().__init__(NAME)
+    def __init__(self, name: bytes, subtrees: Subtrees, node: Node) -> None:
+        super().__init__(name)
         self._subtrees = subtrees
         self._node = node
         self._size = 0
@@ -198,86 +241,51 @@ class _JsonFile(VirtualFile):
         """
         return self._size
 
-    async def open(self, flags: int) -> Handle:
+    async def open(self, flags: int, uid: int) -> Handle:
         """Open it: to be read, it is made now."""
         if not self._node.alive:
             raise FSError(errno.ESTALE)
         text = b""
         if not flags & os.O_WRONLY:
-            text = await self._subtrees.read(self._node)
+            text = await self._subtrees.read(self._node, permissions=self.name == BACKUP)
             self._size = len(text)
-        return _JsonHandle(self._subtrees, self._node, text, append=bool(flags & os.O_APPEND))
+        patch = _Patch(self._subtrees, self._node, uid)
+        return _SubtreeHandle(text, patch, append=bool(flags & os.O_APPEND))
 
 
-class _JsonHandle(Handle):
-    """The file, open: a snapshot to read, and a patch that comes in any number of writes.
+class _SubtreeHandle(Handle):
+    """The file, open: a snapshot to read, and patches that come in any number of writes.
 
-    The patch is done at the first flush or sync after the write that made it whole. Not every
-    program looks at what a flush says (a shell's `echo` does not), so what can be known before
-    is said by the write: that the text is malformed, and, by a rehearsal, what the store would
-    refuse. Then a new patch may follow.
+    A patch is done in the write that completes it, and its error is that write's; a number or
+    word at the very end is complete when nothing follows, so at the flush. Then a new patch may
+    follow.
     """
 
-    def __init__(self, subtrees: Subtrees, node: Node, text: bytes, *, append: bool) -> None:
-        self._subtrees = subtrees
-        self._node = node
+    def __init__(self, text: bytes, patch: _Patch, *, append: bool) -> None:
         self._text = text
+        self._patch = patch
         self._append = append
-        self._begin()
-
-    def _begin(self) -> None:
-        self._patch = Reader()
-        self._plan: list[Request[None]] | None = None
-        self._refusal: Exception | None = None
-        self._length = 0
         # Where the next write goes on.
         self._end: int | None = None
+        self._lock = trio.Lock()
 
     async def read(self, offset: int, size: int) -> bytes:
         """What stands there in the snapshot."""
         return self._text[offset : offset + size]
 
     async def write(self, offset: int, data: bytes) -> int:
-        """Take a piece of a patch.
+        """Take a piece of a patch, and do it when it is complete by that.
 
         Raises:
             FSError: EINVAL when the patch is malformed, or not written from start to end.
-            StoreError, InvalidPath, InvalidPayload: the store would refuse it.
+            StoreError, InvalidPath, InvalidPayload: the store refuses it.
         """
-        if self._refusal is None:
-            try:
-                await self._take(offset, data)
-            except Exception as error:
-                self._refuse(error)
-        if self._refusal is not None:
-            raise self._refusal
+        async with self._lock:
+            if self._patch.begun and self._end not in (None, offset) and not self._append:
+                self._patch.refuse(ValueError("a patch is written from its start to its end"))
+            self._end = offset + len(data)
+            await self._patch.write(data)
         return len(data)
-
-    async def _take(self, offset: int, data: bytes) -> None:
-        if self._end not in (None, offset) and not self._append:
-            raise ValueError("a patch is written from its start to its end")
-        self._end = offset + len(data)
-        self._length += len(data)
-        if self._length > PATCH_MAX:
-            raise FSError(errno.EFBIG)
-        self._patch.feed(data)
-        if self._patch.complete and self._plan is None:
-            node, patch = self._node, self._patch.value
-            if patch is None and node.parent is None:
-                raise FSError(errno.EBUSY)
-            plan = merge.plan(patch, node.path)
-            await self._subtrees.dry_run(node, plan)
-            self._plan = plan
-
-    def _refuse(self, error: Exception) -> None:
-        self._log(error)
-        # What the store's own limits rule out says so itself.
-        malformed = isinstance(error, ValueError) and not isinstance(error, XenStoreError)
-        self._refusal = FSError(errno.EINVAL) if malformed else error
-
-    def _log(self, error: Exception) -> None:
-        reason = os.strerror(error.errno) if isinstance(error, FSError) else error
-        log.warning("%s: patch refused: %s", self._node.path.decode(), reason)
 
     async def truncate(self, size: int) -> None:
         """Start the patch anew.
@@ -287,30 +295,109 @@ class _JsonHandle(Handle):
         """
         if size:
             raise FSError(errno.EINVAL)
-        self._begin()
+        async with self._lock:
+            self._patch.begin()
 
     async def flush(self) -> None:
-        """Do the patch, if it is whole.
+        """Nothing may follow for now: what is complete by that is done.
 
         Raises:
             FSError: EINVAL when it is not; more may yet be written.
             StoreError: the store refused it.
         """
-        if self._refusal is not None:
-            refusal = self._refusal
-            self._begin()
-            raise refusal
-        if self._patch.blank:
-            return
-        plan = self._plan
-        if plan is None:
-            log.warning("%s: the patch is not complete", self._node.path.decode())
-            raise FSError(errno.EINVAL)
-        self._begin()
-        try:
-            await self._subtrees.patch(self._node, plan)
-        except Exception as error:
-            self._log(error)
-            raise
+        async with self._lock:
+            await self._patch.finish()
 
     sync = flush
+
+    async def release(self) -> None:
+        """What was written of a patch is dropped."""
+        self._patch.begin()
+
+
+class _Patch:
+    """A patch of a node while it is being written."""
+
+    def __init__(self, subtrees: Subtrees, node: Node, uid: int) -> None:
+        self._subtrees = subtrees
+        self._node = node
+        self._uid = uid
+        self._cost = 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Nothing was written yet."""
+        self._reader = Reader(paths.ABSOLUTE_MAX - len(self._node.path))
+        self._refusal: Exception | None = None
+        self._length = 0
+        self._count(0)
+
+    @property
+    def begun(self) -> bool:
+        """Whether a part of it was written."""
+        return not self._reader.blank
+
+    def _count(self, cost: int) -> None:
+        self._subtrees.unfinished += cost - self._cost
+        self._cost = cost
+
+    async def write(self, data: bytes) -> None:
+        """The next piece of its text; what was refused stays so until the flush."""
+        if self._refusal is not None:
+            raise self._refusal
+        try:
+            await self._parse(data)
+        except Exception as error:
+            self.refuse(error)
+        if self._reader.complete:
+            await self._do()
+
+    async def _parse(self, data: bytes) -> None:
+        turns = Turns()
+        for start in range(0, len(data), _SLICE):
+            piece = data[start : start + _SLICE]
+            self._reader.feed(piece)
+            self._length += len(piece)
+            self._count(self._length + _KEY_COST * self._reader.keys)
+            if self._cost > PATCH_MAX or self._subtrees.unfinished > _ALL_MAX:
+                raise FSError(errno.EFBIG)
+            await turns.over()
+
+    async def finish(self) -> None:
+        """Nothing follows for now."""
+        if self._refusal is not None:
+            refusal = self._refusal
+            self.begin()
+            raise refusal
+        if not self.begun:
+            return
+        try:
+            self._reader.finish()
+        except ValueError as error:
+            # More may yet be written.
+            raise self._noted(error) from None
+        await self._do()
+
+    async def _do(self) -> None:
+        node, patch = self._node, self._reader.value
+        try:
+            if patch is None and node.parent is None:
+                raise FSError(errno.EBUSY)
+            plan = await collect(merge.plan(patch, node.path))
+            await self._subtrees.patch(node, plan)
+        except Exception as error:
+            self.refuse(error)
+        self._subtrees.refusals.clear(node.view, node.path, self._uid)
+        self.begin()
+
+    def refuse(self, error: Exception) -> NoReturn:
+        """Say why by this write, and by those that follow until the flush."""
+        self.begin()
+        self._refusal = self._noted(error)
+        raise self._refusal
+
+    def _noted(self, error: Exception) -> Exception:
+        self._subtrees.refusals.note(self._node.view, self._node.path, self._uid, error)
+        # What the store's own limits rule out says so itself.
+        malformed = isinstance(error, ValueError) and not isinstance(error, XenStoreError)
+        return FSError(errno.EINVAL) if malformed else error

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from xsfs.errors import Conflict, StoreError, XenStoreError
 from xsfs.errors import ConnectionError as StoreConnectionError
-from xsfs.errors import StoreError, XenStoreError
 from xsfs.fs.model.nodes import View
 from xsfs.fs.store.handles import Handle
 from xsfs.fs.store.reads import FSError
 from xsfs.fs.virtual.files import VirtualFile
+from xsfs.fs.virtual.refusals import NAME as ERROR
 from xsfs.protocol import requests
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from xsfs.aio.client import Client
     from xsfs.fs.model.nodes import Node
     from xsfs.fs.model.table import NodeTable
+    from xsfs.fs.virtual.refusals import Refusals
 
 log = logging.getLogger(__name__)
 
@@ -52,9 +54,11 @@ _QUOTA = (errno.ENOSPC, errno.EDQUOT)
 class Transaction:
     """One open transaction, and the view of the store in it."""
 
-    def __init__(self, name: bytes, view: View, now_s: float) -> None:
+    def __init__(self, name: bytes, view: View, now_s: float, started: int) -> None:
         self.name = name
         self.view = view
+        # The plain view's clock at its start.
+        self.started = started
         # When it was last seen to have been used, and how often by then.
         self.seen_s = now_s
         self.seen_uses = view.uses
@@ -72,14 +76,23 @@ class Transactions(VirtualFile):
     Args:
         settle: called after a commit; what was known of the store before it is not to be
             believed when it returns.
+        refusals: takes why a commit was refused, for the `.error` here: the transaction's own
+            directory is gone by then.
     """
 
     mode = stat.S_IFDIR | 0o755
 
     def __init__(
-        self, client: Client, table: NodeTable, settle: Callable[[], Awaitable[None]]
+        self,
+        client: Client,
+        table: NodeTable,
+        settle: Callable[[], Awaitable[None]],
+        refusals: Refusals,
     ) -> None:
         super().__init__(b".transactions")
+        self._refusals = refusals
+        self._place = table.view, self.name
+        self.unlisted = {ERROR: refusals.file_at(*self._place)}
         self._client = client
         self._table = table
         self._settle = settle
@@ -109,7 +122,7 @@ class Transactions(VirtualFile):
             raise FSError(errno.EDQUOT) if error.errno in _QUOTA else error from None
         plain = self._table.view
         view = View(plain.root.path, tx_id, plain)
-        transaction = Transaction(name, view, trio.current_time())
+        transaction = Transaction(name, view, trio.current_time(), plain.clock)
         self._open[name] = transaction
         return view.root
 
@@ -140,18 +153,31 @@ class Transactions(VirtualFile):
             # It is gone all the same, at the latest with the connection.
             log.info("abort of transaction %r: %s", transaction.name, error)
 
-    async def commit(self, transaction: Transaction) -> None:
+    async def commit(self, transaction: Transaction, uid: int) -> None:
         """End it; all of it stays, or nothing.
+
+        Args:
+            uid: the user who asks.
 
         Raises:
             Conflict: another client was in the way.
             FSError: ECANCELED when a change of several nodes failed half-way in it.
             StoreError, ConnectionError: what became of the commit.
         """
+        try:
+            await self._commit(transaction)
+        except Exception as error:
+            error.add_note(f"transaction {repr(transaction.name)[1:]}")
+            self._refusals.note(*self._place, uid, error)
+            raise
+        self._refusals.clear(*self._place, uid)
+
+    async def _commit(self, transaction: Transaction) -> None:
         view = transaction.view
         if view.poisoned:
             await self.abort(transaction)
-            raise FSError(errno.ECANCELED)
+            raise _noted(FSError(errno.ECANCELED), view.poisoned)
+        seen = [node.path for node in view.root.subtree()]
         directories = [n.path for n in view.root.subtree() if n.alive and n.names == set()]
         tx_id = self._close(transaction)
         try:
@@ -159,6 +185,9 @@ class Transactions(VirtualFile):
         except StoreConnectionError:
             log.warning("it is not known whether transaction %r was committed", transaction.name)
             raise
+        except Conflict as error:
+            changed = self._table.view.changed_since(transaction.started, seen)
+            raise _noted(error, f"changed meanwhile: {b', '.join(changed).decode()}") from None
         self._table.adopt(directories)
         await self._settle()
 
@@ -198,19 +227,20 @@ class _CommitFile(VirtualFile):
         self._transactions = transactions
         self._transaction = transaction
 
-    async def open(self, flags: int) -> Handle:
+    async def open(self, flags: int, uid: int) -> Handle:
         """Open it, to write."""
         if not flags & (os.O_WRONLY | os.O_RDWR):
             raise FSError(errno.EACCES)
-        return _CommitHandle(self._transactions, self._transaction)
+        return _CommitHandle(self._transactions, self._transaction, uid)
 
 
 class _CommitHandle(Handle):
     """Commits when `1` is written, and says by that write how it went."""
 
-    def __init__(self, transactions: Transactions, transaction: Transaction) -> None:
+    def __init__(self, transactions: Transactions, transaction: Transaction, uid: int) -> None:
         self._transactions = transactions
         self._transaction = transaction
+        self._uid = uid
         self._committed = False
 
     async def truncate(self, size: int) -> None:
@@ -225,8 +255,13 @@ class _CommitHandle(Handle):
         """
         text = data.strip()
         if text == b"1":
-            await self._transactions.commit(self._transaction)
+            await self._transactions.commit(self._transaction, self._uid)
             self._committed = True
         elif text or not self._committed:
             raise FSError(errno.EINVAL)
         return len(data)
+
+
+def _noted(error: Exception, note: str) -> Exception:
+    error.add_note(note)
+    return error

@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Turns: whoever has much to compute lets all others in between, every millisecond or so."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, TypeVar
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+T = TypeVar("T")
+
+# For how long a task may hold up the others, in seconds.
+_TURN_S = 0.001
+
+
+class Turns:
+    """The turns of one task."""
+
+    def __init__(self) -> None:
+        self._end_s = perf_counter() + _TURN_S
+
+    async def over(self) -> None:
+        """Let others in, if this turn is over."""
+        if perf_counter() > self._end_s:
+            await trio.lowlevel.checkpoint()
+            self._end_s = perf_counter() + _TURN_S
+
+
+async def collect(items: Iterable[T]) -> list[T]:
+    """All items, taken in turns."""
+    turns, found = Turns(), []
+    for item in items:
+        found.append(item)
+        await turns.over()
+    return found
