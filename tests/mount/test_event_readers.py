@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["shared"]
 
-# What is waited for in seconds when all is to be over "within a second or so".
-SOON_S = 3.0
+# A deadline in seconds, for a busy machine; without interruption they wait for ever.
+SOON_S = 10.0
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def waiting(*argv: str | Path, threads: int = 1) -> Iterator[Program]:
     """A program of which so many threads wait for a file system to answer."""
     program = Program([*argv])
     try:
-        until(lambda: in_requests(program.process.pid) == threads)
+        until(lambda: in_requests(program.process.pid) == threads, 2 * SOON_S)
         yield program
     finally:
         program.process.kill()
@@ -196,7 +196,7 @@ def test_many_that_are_idle_cost_little_and_can_be_ended(mounted: Mounted) -> No
         used = (cpu_s(mounted.process.pid) - before_s) / (monotonic() - start_s)
         assert used < 0.2, f"{used:.0%} of a processor"
         program.process.kill()
-        assert program.process.wait(2 * SOON_S) == -signal.SIGKILL
+        assert program.process.wait(SOON_S) == -signal.SIGKILL
 
 
 def test_no_more_than_there_may_be(mounted: Mounted) -> None:

@@ -206,7 +206,7 @@ def running(
 
     Args:
         values: what is in the store, by absolute path; missing parents are made.
-        load: a file of JSON in the shape of a mount's `.json`; `values` go over it.
+        load: a file of JSON in the shape of a mount's `.json` or `.backup`; `values` go over it.
         perms: permissions by path, as `[b"n0", b"r5"]`; nodes that have none here get their
             parent's.
         domains: unprivileged domains, introduced, that get a socket each: `store.domains[5]`.
@@ -217,9 +217,10 @@ def running(
         ValueError: `load` is not JSON of that shape, or a path or permission is malformed.
     """
     with tempfile.TemporaryDirectory(prefix="xenstore-") as folder:
-        content = dict(jsontree.loads(_read(load))) if load is not None else {}
-        content |= values or {}
-        fill = partial(_filled, content, _parsed(perms or {}), rules)
+        nodes = [] if load is None else jsontree.loads(_read(load))
+        content = {node.path: node.value for node in nodes} | dict(values or {})
+        loaded = {node.path: node.perms for node in nodes if node.perms}
+        fill = partial(_filled, content, _parsed({**loaded, **(perms or {})}), rules)
         store = Running._make(folder, fill, domains)
         store.start()
         try:
