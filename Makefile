@@ -24,7 +24,7 @@ FILES := share/man/man8/xsfs.8 share/bash-completion/completions/xsfs \
 DEBIAN_PACKAGES := fuse3 libfuse3-dev pkg-config gcc libc6-dev python3-dev python3-venv \
 	inotify-tools jq tree man-db systemd openssh-client attr rsync entr vim incron
 
-.PHONY: help run debian venv xen install uninstall dist docs lint test bench soak clean
+.PHONY: help run debian venv xen install uninstall dist docs lint test bench soak fuzz clean
 
 help:
 	@echo 'make run    install what is missing, mount the XenStore at $(MOUNTPOINT), show it'
@@ -34,7 +34,7 @@ help:
 	@echo 'make lint   style and types'
 	@echo 'make venv   a Python environment with xsfs in .venv'
 	@echo 'make xen    the real daemons for tests and trials, below build/xen'
-	@echo 'make bench  figures; make soak: long runs'
+	@echo 'make bench  figures; make soak: long runs; make fuzz: any bytes to whatever takes some'
 	@echo 'make clean  remove .venv and build'
 
 run: venv
@@ -118,6 +118,12 @@ soak: venv xen
 	for daemon in xenstored oxenstored; do for cache in strict watch off; do \
 		$(BIN)/python -m tests.mount.coherence $$daemon $$cache 600 || exit 1; \
 	done; done
+
+# Goes on where it ended, below build/fuzz; SECONDS for each target.
+SECONDS ?= 60
+fuzz: venv
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
+	$(BIN)/python -m tests.soak.fuzz --seconds $(SECONDS)
 
 clean:
 	rm -rf .venv build

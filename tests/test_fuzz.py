@@ -1,61 +1,33 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Any bytes at all, to the parser and to the embedded store's dispatch: refused, never a crash.
+"""Any bytes at all, to whatever takes bytes from others: refused, never a crash.
 
-Bounded in time by the number of examples; the same on every run.
+A moment of what `python -m tests.soak.fuzz` does for hours, the same on every run; and what that
+has found.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import TYPE_CHECKING
-
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xsfs.errors import UnexpectedPacket
-from xsfs.protocol import requests
-from xsfs.protocol.conversation import Conversation, Event, Reply
-from xsfs.protocol.packet import HEADER, PAYLOAD_MAX, Op
-from xsfs.server.dispatch import handle
-from xsfs.server.store import Store
+from tests.targets import ASKED, TARGETS, WORDS, carry_out, heard
+from xsfs.protocol.packet import HEADER, Op
+from xsfs.server import C_XENSTORED, OXENSTORED, Rules, Store
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+bounded = settings(max_examples=200, deadline=None, derandomize=True, database=None)
 
-bounded = settings(max_examples=400, deadline=None, derandomize=True, database=None)
-
-# Requests whose replies are read in every way there is.
-ASKED: Sequence[requests.Request[object]] = (
-    requests.directory(b"/a"),
-    requests.part(b"/a", 0),
-    requests.read(b"/a"),
-    requests.get_perms(b"/a"),
-    requests.transaction_start(),
-    requests.transaction_end(True),
-    requests.get_domain_path(1),
-    requests.is_domain_introduced(1),
-    requests.get_feature(),
-    requests.quota_names(),
-    requests.get_quota(b"nodes"),
-    requests.control(b"help"),
-)
+# Inputs that failed once: the target, and the input.
+FOUND = [
+    ("orders", b"F!\0"),
+    ("options", b"uid=" + b"9" * 5000),
+]
 
 words = st.sampled_from(
     [
-        b"",
-        b"/",
-        b"/a",
-        b"/a/b",
-        b"//",
-        b"@releaseDomain",
-        b"x",
-        b"n0",
-        b"r5",
-        b"T",
-        b"F",
-        b"0",
-        b"7",
+        *(b"", b"/", b"/a", b"/a/b", b"//", b"a", b"@releaseDomain", b"x", b"n0", b"r5", b"b5"),
+        *(b"T", b"F", b"0", b"7", b"5"),
     ]
 )
 texts = st.one_of(
@@ -77,23 +49,17 @@ def packets(draw: st.DrawFn) -> bytes:
 streams = st.one_of(st.binary(max_size=200), st.lists(packets(), max_size=8).map(b"".join))
 
 
-def heard(stream: bytes, cuts: Sequence[int]) -> list[str]:
-    """What a conversation makes of a stream that arrives in pieces; why it broke off, if so."""
-    conversation: Conversation[int] = Conversation()
-    for index, request in enumerate(ASKED):
-        conversation.send(request, 0, index)
-    edges = [0, *sorted(cut for cut in cuts if cut < len(stream)), len(stream)]
-    items: list[str] = []
-    try:
-        for start, end in pairwise(edges):
-            for item in conversation.receive(stream[start:end]):
-                assert isinstance(item, Reply | Event)
-                items.append(repr(item))
-    except UnexpectedPacket as error:
-        items.append(str(error))
-    # It ends in the log.
-    assert "".join(items).isprintable()
-    return items
+@pytest.mark.parametrize(("name", "data"), FOUND)
+def test_what_was_found_once(name: str, data: bytes) -> None:
+    TARGETS[name](data)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@bounded
+@given(st.data())
+def test_anything(name: str, data: st.DataObject) -> None:
+    parts = st.one_of(st.sampled_from(WORDS[name]), st.binary(max_size=4))
+    TARGETS[name](data.draw(st.lists(parts, max_size=30).map(b"".join)))
 
 
 @bounded
@@ -112,11 +78,12 @@ def test_any_reply_is_a_result_or_the_end(replies: list[tuple[int, bytes]]) -> N
     heard(stream, [])
 
 
+@pytest.mark.parametrize("rules", [C_XENSTORED, OXENSTORED], ids=lambda rules: rules.name)
 @bounded
 @given(
     st.lists(
         st.tuples(
-            st.integers(0, 1),
+            st.integers(0, 2),
             st.one_of(st.sampled_from([op.value for op in Op]), numbers),
             st.one_of(st.just(0), st.integers(1, 4), numbers),
             texts,
@@ -125,33 +92,6 @@ def test_any_reply_is_a_result_or_the_end(replies: list[tuple[int, bytes]]) -> N
     )
 )
 def test_any_request_to_the_embedded_store_gets_one_reply(
-    asked: list[tuple[int, int, int, bytes]],
+    rules: Rules, asked: list[tuple[int, int, int, bytes]]
 ) -> None:
-    """From domain 0 and from a guest; the store stands as it is told to, and answers on."""
-    store = Store()
-    connections = [store.connect(0, lambda: None), store.connect(5, lambda: None)]
-    for number, (who, op, tx_id, payload) in enumerate(asked, 1):
-        connection = connections[who]
-        if connection.closed:
-            continue
-        handle(store, connection, op, number, tx_id, payload)
-        if connection.closed:
-            continue
-        answers = [packet for packet in cut(connection.take()) if packet[0] != Op.WATCH_EVENT]
-        assert [packet[1] for packet in answers] == [number]
-        assert all(len(packet[2]) <= PAYLOAD_MAX for packet in answers)
-    witness = store.connect(0, lambda: None)
-    handle(store, witness, Op.WRITE, 1, 0, b"/witness\0alive")
-    handle(store, witness, Op.READ, 2, 0, b"/witness\0")
-    assert cut(witness.take())[-1] == (Op.READ, 2, b"alive")
-
-
-def cut(data: bytes) -> list[tuple[int, int, bytes]]:
-    """Type, id and payload of each packet."""
-    found = []
-    while data:
-        op, req_id, _, length = HEADER.unpack_from(data)
-        end = HEADER.size + length
-        found.append((op, req_id, data[HEADER.size : end]))
-        data = data[end:]
-    return found
+    carry_out(Store(rules), asked)

@@ -12,17 +12,14 @@ import sys
 import tracemalloc
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
+from tests.server.invariants import check
 from tests.xen.wire import Op
 from xsfs.errors import InvalidPath
-from xsfs.protocol import paths
 from xsfs.protocol.packet import PacketParser
 from xsfs.server import C_XENSTORED, OXENSTORED, Rules, Store
 from xsfs.server.access import Entry, Perms, Right
 from xsfs.server.dispatch import handle
-from xsfs.server.tree import walk_down
 
 OK = b"OK\0"
 GET_FEATURE, SET_FEATURE, GET_QUOTA, SET_QUOTA = range(23, 27)
@@ -61,22 +58,6 @@ def store() -> Store:
 @pytest.fixture
 def dom0(store: Store) -> Client:
     return Client(store)
-
-
-def check(store: Store) -> None:
-    """Every node is in its parent's list, once, and every owner's count is right."""
-    owners: dict[int, int] = {0: 2}
-    seen = set()
-    for path, node in walk_down(store.tree, b"/"):
-        assert path not in seen
-        seen.add(path)
-        owners[node.owner] = owners.get(node.owner, 0) + 1
-        assert len(set(node.names)) == len(node.names)
-        for name in node.names:
-            assert store.tree.get(paths.join(path, name)) is not None
-    assert len(seen) == len(store.tree)
-    for domid in (0, 5, 7):
-        assert store.tree.owned(domid) == owners.get(domid, 0)
 
 
 class TestDepth:
@@ -401,38 +382,3 @@ class TestLoad:
     def test_refuses_what_is_no_path(self, store: Store, path: bytes) -> None:
         with pytest.raises(InvalidPath):
             store.load({path: b""})
-
-
-any_path = st.sampled_from([b"/", b"/a", b"/a/b", b"/a/b/c", b"a", b"@releaseDomain", b""])
-any_payload = st.binary(max_size=40) | st.lists(
-    any_path | st.sampled_from([b"T", b"F", b"5", b"7", b"n5", b"r7", b"nodes", b"quota", b"-1"]),
-    max_size=4,
-).map(lambda strings: b"".join(string + b"\0" for string in strings))
-
-
-@pytest.mark.parametrize("rules", [C_XENSTORED, OXENSTORED], ids=lambda rules: rules.name)
-@given(
-    requests=st.lists(
-        st.tuples(
-            st.integers(0, 2), st.integers(0, 28), st.integers(0, 3) | st.just(99), any_payload
-        ),
-        max_size=40,
-    )
-)
-def test_nothing_upsets_it(rules: Rules, requests: list[tuple[int, int, int, bytes]]) -> None:
-    """Every request gets one reply, and the store stays whole."""
-    store = Store(rules)
-    store.domains[5].introduced = True
-    clients = [Client(store), Client(store), Client(store, 5)]
-    for number, op, tx_id, payload in requests:
-        client = clients[number]
-        if client.peer.closed:
-            store.disconnect(client.peer)
-            store.domains[5].introduced = True
-            client = clients[number] = Client(store, 5)
-        client.ask(op, payload, tx_id)
-    check(store)
-    for client in clients:
-        store.disconnect(client.peer)
-    assert not store.peers
-    assert not store.watches.paths()

@@ -172,7 +172,7 @@ def parse(text: str) -> MountOptions:
 
 
 def _number(name: str, value: str) -> dict[str, object]:
-    if not value.isdecimal() or not 0 <= int(value) < 2**32 - 1:
+    if not re.fullmatch("[0-9]{1,10}", value) or int(value) >= 2**32 - 1:
         raise OptionError(f"option {name}={value}: a number is expected")
     return {name: int(value)}
 

@@ -156,6 +156,9 @@ class Mount:
                     os.close(directory)
         except OSError as error:
             return error.errno or errno.EIO
+        except ValueError:
+            # A NUL in the path, as in no node's.
+            return errno.EINVAL
         return errno.ESTALE
 
     def is_attached(self) -> bool:
