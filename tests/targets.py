@@ -21,7 +21,7 @@ from xsfs.errors import UnexpectedPacket
 from xsfs.fs.inotify import helper
 from xsfs.mount.cli import UsageError, parse_arguments
 from xsfs.mount.options import OptionError, parse
-from xsfs.protocol import paths, requests
+from xsfs.protocol import requests
 from xsfs.protocol.conversation import Conversation, Event, Reply
 from xsfs.protocol.packet import HEADER, PAYLOAD_MAX, Op, PacketParser
 from xsfs.server import C_XENSTORED, OXENSTORED, Store
@@ -166,11 +166,15 @@ def json_text(data: bytes) -> None:
     same = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
     assert _as_text(same) == value
     try:
-        values = jsontree.load(value)
+        nodes = list(jsontree.load(value))
     except ValueError:
         return
-    if all(paths.fits(path) for path in values):
-        assert jsontree.loads(jsontree.dumps(values)) == values
+    values = {node.path: node.value for node in nodes}
+    perms = {node.path: node.perms for node in nodes if node.perms is not None}
+    again = jsontree.loads(jsontree.dumps(values, permissions=perms))
+    # A node above those with permissions is shown with none.
+    assert {node.path: node.value for node in again} == values
+    assert {node.path: node.perms for node in again if node.perms is not None} == perms
 
 
 def _as_text(value: object) -> object:
@@ -219,6 +223,8 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "options": options,
 }
 
+_PERMS = jsontree.PERMS.encode()
+
 # Words of which inputs are made, for a start.
 WORDS: dict[str, Sequence[bytes]] = {
     "packets": [HEADER.pack(op, 1, 0, 3) for op in (1, 2, 15, 16)] + [b"OK\0", b"ENOENT\0"],
@@ -246,5 +252,17 @@ WORDS: dict[str, Sequence[bytes]] = {
     "options": [
         *(b"ro", b",", b"=", b"uid=", b"umask=", b"timeout=", b"root=/", b"cache=strict", b"load="),
         *(b"context=", b'"', b"\\", b"\n", b"-o", b"-f", b"-d", b"embedded", b"M", b"max_read=1"),
+    ],
+}
+
+# Inputs that go far, for a start.
+SEEDS: dict[str, Sequence[bytes]] = {
+    "json": [
+        b"\1\5\12" + b'{"a": {"": "own", "b": "1"}, "c": "\\udcff", "d": null}',
+        b"\1\5\12" + b'{"%b": "n0,r5", "a": {"%b": "b5"}}' % (_PERMS, _PERMS),
+    ],
+    "options": [
+        b"ro,uid=0,umask=027,root=/local/domain/5,cache=watch,events=off,timeout=1,load=a\\,b",
+        b"embedded\nM\n-o\nallow_other,max_read=4096\n-f",
     ],
 }

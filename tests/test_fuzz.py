@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.targets import ASKED, TARGETS, WORDS, carry_out, heard
+from tests.targets import ASKED, SEEDS, TARGETS, WORDS, carry_out, heard
 from xsfs.protocol.packet import HEADER, Op
 from xsfs.server import C_XENSTORED, OXENSTORED, Rules, Store
 
@@ -47,6 +47,11 @@ def packets(draw: st.DrawFn) -> bytes:
 
 
 streams = st.one_of(st.binary(max_size=200), st.lists(packets(), max_size=8).map(b"".join))
+
+
+@pytest.mark.parametrize(("name", "data"), [(name, data) for name in SEEDS for data in SEEDS[name]])
+def test_what_is_right_is_taken(name: str, data: bytes) -> None:
+    TARGETS[name](data)
 
 
 @pytest.mark.parametrize(("name", "data"), FOUND)

@@ -48,6 +48,8 @@ def go_on(name: str, seconds: int, folder: Path) -> bool:
     targets = importlib.import_module("tests.targets")
     corpus = folder / name
     corpus.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(targets.SEEDS.get(name, ())):
+        (corpus / f"seed-{number}").write_bytes(seed)
     words = folder / f"{name}.words"
     words.write_text(dictionary(list(targets.WORDS[name])))
     command = [
