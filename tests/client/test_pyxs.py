@@ -8,6 +8,7 @@ Each speaks to a daemon of its own, both of one kind.
 from __future__ import annotations
 
 from contextlib import ExitStack
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
@@ -220,6 +221,15 @@ def test_attributes(name: str) -> None:
     beside = {"ack", "execute_command", "send"}
     theirs = {name for name in vars(getattr(pyxs, name)) if not name.startswith("_")} - beside
     assert theirs <= set(dir(getattr(xsfs, name)))
+
+
+@pytest.mark.parametrize("name", ["Client", "Monitor"])
+def test_arguments(name: str) -> None:
+    theirs, ours = getattr(pyxs, name), getattr(xsfs, name)
+    for method in vars(theirs):
+        if callable(getattr(ours, method, None)) and not method.startswith("_"):
+            names = list(signature(getattr(theirs, method)).parameters)
+            assert list(signature(getattr(ours, method)).parameters)[: len(names)] == names, method
 
 
 def test_the_control_domain() -> None:
