@@ -18,7 +18,7 @@ from tests.xen.wire import Op
 from xsfs.errors import InvalidPath
 from xsfs.protocol.packet import PacketParser
 from xsfs.server import C_XENSTORED, OXENSTORED, Rules, Store
-from xsfs.server.access import Entry, Perms, Right
+from xsfs.server.access import Entry, Perms, Right, parse
 from xsfs.server.dispatch import handle
 
 OK = b"OK\0"
@@ -376,6 +376,29 @@ class TestLoad:
             *(b"1", b"2", b"3")
         ]
         assert dom0.ask(Op.DIRECTORY, b"/tool\0") == b"xenstored\0"
+        check(store)
+
+    def test_gives_nodes_their_parents_permissions(self, store: Store, dom0: Client) -> None:
+        guests, readable = (Perms(parse([text]) or ()) for text in (b"n5", b"r0"))
+        values = {b"/a/b/c": b"", b"/a/d": b"", b"/tool/new": b""}
+        store.load(values, {b"/a": guests, b"/a/d": readable, b"/tool": readable})
+        assert {
+            path: dom0.ask(Op.GET_PERMS, path + b"\0")
+            for path in (
+                b"/",
+                b"/a",
+                b"/a/b/c",
+                b"/a/d",
+                b"/tool",
+                b"/tool/new",
+                b"/tool/xenstored",
+            )
+        } == {
+            b"/": b"n0\0",
+            **dict.fromkeys((b"/a", b"/a/b/c"), b"n5\0"),
+            **dict.fromkeys((b"/a/d", b"/tool", b"/tool/new"), b"r0\0"),
+            b"/tool/xenstored": b"n0\0",
+        }
         check(store)
 
     @pytest.mark.parametrize("path", [b"a", b"/a/", b"/a.b", b"@introduceDomain", b""])

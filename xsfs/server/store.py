@@ -88,6 +88,7 @@ class Store:
         Raises:
             InvalidPath: a path is malformed, or not absolute.
         """
+        made: set[bytes] = set()
         for path, value in values.items():
             if not path.startswith(b"/"):
                 raise InvalidPath(path)
@@ -95,12 +96,17 @@ class Store:
             if node is not None:
                 self.tree.put(path, value, node.perms, node.children)
             else:
-                for put in plan_creation(self.tree, path, value, None):
+                plan = plan_creation(self.tree, path, value, None)
+                for put in plan:
                     self.tree.put(*put)
-        for path, wanted in (perms or {}).items():
-            node = self.tree.get(path)
-            if node is not None:
-                self.tree.put(path, node.value, wanted, node.children)
+                made |= {put.path for put in plan[:-1]}
+        if not perms:
+            return
+        # From the top, as a node inherits what its parent is given here.
+        for path, node in walk_down(self.tree, b"/"):
+            parent = self.tree.get(paths.parent(path)) or node
+            inherited = parent.perms if path in made else node.perms
+            self.tree.put(path, node.value, perms.get(path, inherited), node.children)
 
     def values(self) -> dict[bytes, bytes]:
         """The value of every node, by path, parents before children."""
