@@ -52,9 +52,10 @@ def outcome(handle: Any, call: Call) -> Outcome:
 class Pair:
     """The two, side by side."""
 
-    def __init__(self, original: Binding, ours: xs) -> None:
+    def __init__(self, original: Binding, ours: xs, daemons: list[Daemon]) -> None:
         self.original = original
         self.ours = ours
+        self.daemons = daemons
 
     def make(self, *call: Any) -> Outcome:
         """Make a call on both, which must agree."""
@@ -74,12 +75,13 @@ def pair(
         missing(str(error))
     with ExitStack() as stack:
         folders = [stack.enter_context(TemporaryDirectory(prefix="xsfs-")) for _ in range(2)]
-        theirs, ours = (stack.enter_context(Daemon(kind, Path(folder), xen)) for folder in folders)
+        daemons = [stack.enter_context(Daemon(kind, Path(folder), xen)) for folder in folders]
+        theirs, ours = daemons
         monkeypatch.setenv("XENSTORED_PATH", str(ours.socket))
         handle = xs()
         stack.enter_context(suppress(Error))
         stack.callback(handle.close)
-        yield Pair(stack.enter_context(Binding(theirs, python)), handle)
+        yield Pair(stack.enter_context(Binding(theirs, python)), handle, daemons)
 
 
 LONG = "/a" * 1600
@@ -254,6 +256,20 @@ def test_a_closed_handle(pair: Pair) -> None:
     pair.make("close")
     for call in METHODS:
         assert pair.make(*call)[:2] == ("Error", 22), call
+
+
+def test_a_lost_store(pair: Pair) -> None:
+    pair.make("watch", "/a", TOKEN)
+    pair.make("read_watch")
+    for daemon in pair.daemons:
+        daemon.kill()
+    # The original's first call may find a broken pipe.
+    for handle in (pair.original, pair.ours):
+        assert outcome(handle, ("read", "0", "/a"))[0] == "Error"
+    for call in METHODS[:11] + METHODS[12:]:
+        pair.make(*call)
+    with pytest.raises(Error, match="Connection refused"):
+        xs()
 
 
 def test_a_directory_longer_than_a_packet(pair: Pair) -> None:

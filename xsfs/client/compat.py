@@ -78,7 +78,7 @@ class xs:
 
     def __init__(self, readonly: int = 0) -> None:
         self.client = Client()
-        with _as_errors():
+        with _as_errors(lost=None):
             self.client.connect()
         self._open_link: Link | None = self.client.router.link()
         self._mailbox = Mailbox()
@@ -203,7 +203,8 @@ class xs:
 
     def fileno(self) -> int:
         """A descriptor to poll: readable when `check_watch` may have an event."""
-        return self._link.poll_fd(self._mailbox)
+        with _as_errors():
+            return self._link.poll_fd(self._mailbox)
 
     def _add(self, token: object) -> _Token:
         link = self._link
@@ -221,7 +222,7 @@ class xs:
 
     def _next_event(self, timeout_s: float | None) -> tuple[str | bytes, object] | None:
         while True:
-            with _as_errors():
+            with _as_errors(lost=errno.EINVAL):
                 try:
                     event = self._link.take(self._mailbox, timeout_s)
                 except Timeout:
@@ -287,12 +288,18 @@ def _error(number: int) -> Error:
 
 
 @contextmanager
-def _as_errors() -> Iterator[None]:
-    """Whatever goes wrong with the store is an `Error` with an errno."""
+def _as_errors(lost: int | None = errno.EBADF) -> Iterator[None]:
+    """Whatever goes wrong with the store is an `Error` with an errno.
+
+    Args:
+        lost: the errno of a lost connection; None: its own.
+    """
     try:
         yield
     except OSError as error:
-        raise _error(error.errno or errno.EIO) from error
+        is_loss = isinstance(error, ConnectionError) and not isinstance(error, Timeout)
+        number = lost if is_loss and lost is not None else error.errno
+        raise _error(number or errno.EIO) from error
 
 
 @contextmanager

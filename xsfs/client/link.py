@@ -147,6 +147,7 @@ class Link:
     def poll_fd(self, mailbox: Mailbox) -> int:
         """A descriptor that is readable when `take` may have an event; to poll, not to read."""
         with self._lock:
+            self._check()
             return mailbox.open_poll(self._stream.fileno())
 
     def close_poll(self, mailbox: Mailbox) -> None:
