@@ -189,5 +189,5 @@ def test_permissions_hold_for_all_that_is_named_below() -> None:
 
 def test_what_is_wrong_is_named() -> None:
     with pytest.raises(ValueError, match=r"'x\.y' is not the name of a node") as caught:
-        list(merge.plan({"a": {"b": {"x.y": "1"}}}, b"/top"))
+        list(merge.plan({"a": {"b": {"ok": "1", "x.y": "1"}}}, b"/top"))
     assert caught.value.__notes__ == ["/top/a/b"]

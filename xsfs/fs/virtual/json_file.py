@@ -14,7 +14,7 @@ import logging
 import os
 import stat
 from functools import partial
-from typing import TYPE_CHECKING, NoReturn, cast
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, cast
 
 import trio
 
@@ -45,10 +45,9 @@ BACKUP = b".backup"
 SNAPSHOT_ATTEMPTS = 5
 PATCH_ATTEMPTS = 10
 
-# So many nodes are asked for, or changed, at a time. Each batch has a time limit of its own: the
-# more nodes a transaction has touched, the longer xenstored takes for each (it looks them up one
-# after the other).
-_STEP = 200
+# So many nodes are asked for, or changed, at a time: a batch is made in one go, and has a time
+# limit of its own (the more nodes a transaction has touched, the longer xenstored takes for each).
+_STEP = 50
 
 # An id that no daemon gives: they count from 1.
 _NO_TX_ID = 0xFFFFFFF0
@@ -61,6 +60,13 @@ _KEY_COST = 100
 
 # How much of a text is parsed at a time, in bytes.
 _SLICE = 1024
+
+
+class _Nodes(NamedTuple):
+    """By path, parents first; permissions only where they were asked for."""
+
+    values: dict[bytes, bytes]
+    permissions: dict[bytes, list[bytes]]
 
 
 class Subtrees:
@@ -97,18 +103,12 @@ class Subtrees:
             if node.parent is not None:
                 raise
             # The mounted root itself is not there (yet).
-            nodes = {path: (b"", [])}
-        if path == b"/":
-            # Nodes to oxenstored; to the protocol, and so to xenstored, no paths at all.
-            nodes = {p: found for p, found in nodes.items() if not p.startswith(b"/@")}
-        values = {path: value for path, (value, _) in nodes.items()}
-        entries = {path: entries for path, (_, entries) in nodes.items()} if permissions else None
-        return "".join(await collect(jsontree.pieces(values, path, entries))).encode("ascii")
+            nodes = _Nodes({path: b""}, {})
+        pieces = jsontree.pieces(nodes.values, path, nodes.permissions)
+        return "".join(await collect(pieces)).encode("ascii")
 
-    async def _nodes(
-        self, node: Node, *, permissions: bool
-    ) -> dict[bytes, tuple[bytes, list[bytes]]]:
-        """Values and permissions of a node and of all below it, by path, parents first."""
+    async def _nodes(self, node: Node, *, permissions: bool) -> _Nodes:
+        """A node and all below it."""
         path, tx_id = node.path, node.view.tx_id
         sweep = partial(self._sweep, path, permissions)
         if tx_id:
@@ -134,15 +134,16 @@ class Subtrees:
         self._watcher.counts["unsteady_snapshots"] += 1
         return nodes
 
-    async def _sweep(
-        self, top: bytes, permissions: bool, tx_id: int
-    ) -> dict[bytes, tuple[bytes, list[bytes]]]:
+    async def _sweep(self, top: bytes, permissions: bool, tx_id: int) -> _Nodes:
         """Level by level; nodes that vanish meanwhile or may not be read are left out."""
-        nodes: dict[bytes, tuple[bytes, list[bytes]]] = {}
+        nodes = _Nodes({}, {})
+        turns = Turns()
         level = [top]
         while level:
             below: list[bytes] = []
             for start in range(0, len(level), _STEP):
+                # A batch that is answered at once has let nobody in.
+                await turns.over()
                 wanted = level[start : start + _STEP]
                 batch: list[Request[object]] = []
                 for path in wanted:
@@ -157,7 +158,9 @@ class Subtrees:
                         raise value
                     if isinstance(value, StoreError) or isinstance(entries, StoreError):
                         continue
-                    nodes[path] = cast("bytes", value), cast("list[bytes]", entries)
+                    nodes.values[path] = cast("bytes", value)
+                    if permissions:
+                        nodes.permissions[path] = cast("list[bytes]", entries)
                     below += await self._children(path, names, tx_id)
             level = below
         return nodes
@@ -170,9 +173,12 @@ class Subtrees:
                 names = error
         if isinstance(names, StoreError):
             return []
+        if path == b"/":
+            # Nodes to oxenstored; to the protocol, and so to xenstored, no paths at all.
+            names = [name for name in cast("list[bytes]", names) if not name.startswith(b"@")]
         children = (paths.join(path, name) for name in cast("list[bytes]", names))
         # The daemons let a path grow longer than the protocol lets anyone ask for.
-        return [child for child in children if paths.fits(child)]
+        return await collect(child for child in children if paths.fits(child))
 
     async def _has_snapshots(self) -> bool:
         """Whether a transaction sees the store as it was at its start: oxenstored's does."""
@@ -213,7 +219,10 @@ class Subtrees:
                 await self._client.read(node.path, tx_id)
             except NotFound:
                 raise FSError(errno.ENOENT) from None
+        turns = Turns()
         for start in range(0, len(plan), _STEP):
+            # A batch that is answered at once has let nobody in.
+            await turns.over()
             step = plan[start : start + _STEP]
             results = await self._client.batch(step, tx_id)
             for request, result in zip(step, results, strict=True):

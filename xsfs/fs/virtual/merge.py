@@ -9,7 +9,7 @@ Permissions in it (`jsontree.PERMS`) are set on the node and on all that is name
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from xsfs import jsontree
 from xsfs.protocol import requests
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
     from xsfs.jsontext import JsonOrNull
     from xsfs.protocol.requests import Request
+
+
+# A path, what is to stand there, and the permissions that hold there.
+_Step: TypeAlias = "tuple[bytes, JsonOrNull, list[bytes] | None]"
 
 
 def plan(patch: JsonOrNull, top: bytes) -> Iterator[Request[None]]:
@@ -34,40 +38,57 @@ def plan(patch: JsonOrNull, top: bytes) -> Iterator[Request[None]]:
         InvalidPermission: permissions are malformed.
     """
     permissions: dict[bytes, list[bytes]] = {}
-    pending: list[tuple[bytes, JsonOrNull, list[bytes] | None]] = [(top, patch, None)]
-    while pending:
-        path, node, entries = pending.pop()
+    # What is left to do, last in, first out: iterators, as an object may have many members.
+    left: list[Iterator[_Step]] = [iter([(top, patch, None)])]
+    path = top
+    try:
+        while left:
+            for path, node, entries in left[-1]:
+                if node is None:
+                    yield requests.rm(path)
+                    continue
+                if isinstance(node, dict) and jsontree.PERMS in node:
+                    entries = jsontree.to_perms(node[jsontree.PERMS])
+                if entries is not None:
+                    permissions[path] = entries
+                if isinstance(node, str):
+                    yield requests.write(path, jsontree.to_bytes(node))
+                    continue
+                if "" in node:
+                    yield requests.write(path, _own_value(node[""]))
+                elif not any(_members(node, removed=False)):
+                    yield requests.mkdir(path)
+                left += (
+                    _children(path, node, None, removed=True),
+                    _children(path, node, entries, removed=False),
+                )
+                break
+            else:
+                left.pop()
+    except ValueError as error:
+        if not hasattr(error, "__notes__"):
+            error.add_note(path.decode())
+        raise
+    for path, entries in permissions.items():
+        yield requests.set_perms(path, entries)
+
+
+def _members(node: dict[str, JsonOrNull], *, removed: bool) -> Iterator[tuple[str, JsonOrNull]]:
+    for key, child in node.items():
+        if key and key != jsontree.PERMS and (child is None) == removed:
+            yield key, child
+
+
+def _children(
+    path: bytes, node: dict[str, JsonOrNull], entries: list[bytes] | None, *, removed: bool
+) -> Iterator[_Step]:
+    for key, child in _members(node, removed=removed):
         try:
-            if node is None:
-                yield requests.rm(path)
-                continue
-            if isinstance(node, dict) and jsontree.PERMS in node:
-                entries = jsontree.to_perms(node[jsontree.PERMS])
-            if entries is not None:
-                permissions[path] = entries
-            if isinstance(node, str):
-                yield requests.write(path, jsontree.to_bytes(node))
-                continue
-            children = {
-                jsontree.child_path(path, key): child
-                for key, child in node.items()
-                if key and key != jsontree.PERMS
-            }
-            kept = [
-                (below, child, entries) for below, child in children.items() if child is not None
-            ]
-            if "" in node:
-                yield requests.write(path, _own_value(node[""]))
-            elif not kept:
-                yield requests.mkdir(path)
-            # Last in, first out.
-            pending += [(below, None, None) for below, child in children.items() if child is None]
-            pending += reversed(kept)
+            below = jsontree.child_path(path, key)
         except ValueError as error:
             error.add_note(path.decode())
             raise
-    for path, entries in permissions.items():
-        yield requests.set_perms(path, entries)
+        yield below, child, entries
 
 
 def changed(request: Request[None]) -> bytes:
