@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: MIT
 """xs: the interface of xen.lowlevel.xs, for programs that were written for it.
 
-What the original takes and gives, this does: paths and tokens of watches by identity, values
-as bytes, names, paths and handles as str, every refusal an `Error` whose arguments are an
-errno and its text. Arguments go to the store unchecked, as it is the store that refuses.
-Besides, as pyxs's `xs` does, paths may be bytes, and names and the paths of events are then
-bytes too. Thread-safe.
+It takes and gives what the original does: values are bytes; names, paths and handles are str;
+the tokens of watches are known by identity; every refusal is an `Error` whose arguments are an
+errno and its text. Arguments go to the store unchecked, so that it is the store that refuses.
+As with pyxs's `xs`, paths may be bytes as well; names and the paths of events are then bytes.
+Thread-safe.
 Source: tools/python/xen/lowlevel/xs/xs.c, tools/libs/store/xs.c.
 """
 
@@ -127,9 +127,8 @@ class xs:
 
     def get_permissions(self, transaction: Handle, path: str | bytes) -> list[Permission]:
         """The permission entries, owner first."""
-        return [
-            _permission(e) for e in _strings(self._ask(Op.GET_PERMS, transaction, _string(path)))
-        ]
+        entries = _strings(self._ask(Op.GET_PERMS, transaction, _string(path)))
+        return [_permission(entry) for entry in entries]
 
     def set_permissions(
         self, transaction: Handle, path: str | bytes, perms: list[Permission] | list[bytes]
