@@ -290,6 +290,29 @@ def test_masks_hide_from_others(fuse: None, filled: Daemon) -> None:
         }
 
 
+def test_a_link_is_as_hidden_as_the_value_it_shows(fuse: None, filled: Daemon) -> None:
+    """Not whether it is there, where it leads, or how long that is."""
+    assert filled.tool("xenstore-write", "/a/to", "/a/x", "/a/no", "nothing").returncode == 0
+
+    def codes(mount: Path, user: int) -> set[int]:
+        calls: list[Callable[[], object]] = []
+        for name in ("a/to.link", "a/no.link"):
+            calls += (partial(call, mount / name) for call in (os.readlink, os.lstat, os.stat))
+        return {as_user(user, call) for call in calls}
+
+    with Mounted(filled.socket, "allow_other,fmask=077") as mounted:
+        assert os.readlink(mounted.path / "a/to.link") == "../a/x"
+        assert codes(mounted.path, USER) == {errno.EACCES}
+    with Mounted(filled.socket, "allow_other") as mounted:
+        assert codes(mounted.path, USER) == {0, errno.ENOENT}
+    with Mounted(filled.socket, f"allow_other,fmask=077,uid={USER}") as mounted:
+        assert codes(mounted.path, USER) == {0, errno.ENOENT}
+        assert codes(mounted.path, STRANGER) == {errno.EACCES}
+    with Mounted(filled.socket, f"allow_other,fmask=027,gid={USER}") as mounted:
+        assert codes(mounted.path, USER) == {0, errno.ENOENT}
+        assert codes(mounted.path, STRANGER) == {errno.EACCES}
+
+
 def test_the_owner_named_may_write(fuse: None, filled: Daemon) -> None:
     with Mounted(filled.socket, f"allow_other,uid={USER},gid={USER}") as mounted:
 

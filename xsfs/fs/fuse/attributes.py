@@ -40,6 +40,20 @@ class Attributes:
         self._directory_mode = stat.S_IFDIR | 0o755 & ~options.dmask
         self._masks = {stat.S_IFREG: options.fmask, stat.S_IFDIR: options.dmask}
 
+    def is_readable(self, ctx: pyfuse3.RequestContext) -> bool:
+        """Whether a caller may read the files of nodes, by their mode and owner."""
+        uid, gid = self._owner
+        if ctx.uid == uid:
+            bit = stat.S_IRUSR
+        elif ctx.gid == gid or (
+            self._file_mode & (stat.S_IRGRP | stat.S_IROTH) == stat.S_IRGRP
+            and gid in pyfuse3.get_sup_groups(ctx.pid)
+        ):
+            bit = stat.S_IRGRP
+        else:
+            bit = stat.S_IROTH
+        return not ctx.uid or bool(self._file_mode & bit)
+
     def of(self, inode: Inode) -> pyfuse3.EntryAttributes:
         """The attributes as they are known now."""
         entry = pyfuse3.EntryAttributes()

@@ -65,6 +65,8 @@ class Operations:
         self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
         parent = self._table[parent_inode]
+        if name.endswith(filenames.LINK_SUFFIX):
+            self._require_readable(ctx)
         inode = await self._entries.find(parent, name, ctx.pid)
         if inode.kind is not InodeKind.DIRECTORY:
             return self._attributes.counted(inode)
@@ -82,11 +84,18 @@ class Operations:
 
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
         link = self._table[inode]
+        if link.kind is InodeKind.LINK:
+            self._require_readable(ctx)
         await self._tree.attributes(link)
         target = self._entries.link(link)
         if not target:
             raise FSError(errno.ENOENT)
         return target
+
+    def _require_readable(self, ctx: pyfuse3.RequestContext) -> None:
+        """A link shows a value, so only to those who may read the file of it."""
+        if not self._attributes.is_readable(ctx):
+            raise FSError(errno.EACCES)
 
     # -- attributes, asked for ----------------------------------------------------------------
 
