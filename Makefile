@@ -22,7 +22,7 @@ FILES := share/man/man8/xsfs.8 share/bash-completion/completions/xsfs \
 
 # To build pyfuse3 and mount (fuse3 brings fusermount3), and what the tests run beside.
 DEBIAN_PACKAGES := fuse3 libfuse3-dev pkg-config gcc libc6-dev python3-dev python3-venv \
-	inotify-tools jq tree man-db systemd openssh-client attr rsync entr vim incron
+	inotify-tools jq tree man-db systemd openssh-client attr rsync entr vim incron gawk patch
 
 .PHONY: help run debian venv xen install uninstall dist docs lint test bench soak fuzz clean
 

@@ -34,7 +34,7 @@ ROOT = pyfuse3.ROOT_INODE
 WRITE = 1 << 17
 
 # The most that nobody notices, in seconds, with room for a slow machine.
-HELD_S = 0.02
+HELD_S = 0.05
 
 
 class Bystander:

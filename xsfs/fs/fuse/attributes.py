@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xsfs.fs.model.nodes import Inode, Node
     from xsfs.fs.store.reads import Tree
     from xsfs.fs.virtual.entries import Entries
+    from xsfs.fs.virtual.scratch import ScratchFile
 
 
 class Attributes:
@@ -68,7 +69,8 @@ class Attributes:
                 size = len(node.value) + self._newline
         elif isinstance(inode, VirtualInode):
             mode, size = inode.virtual_file.mode, inode.virtual_file.size
-            mode &= ~self._masks.get(stat.S_IFMT(mode), 0)
+            if inode.virtual_file.owner is None:
+                mode &= ~self._masks.get(stat.S_IFMT(mode), 0)
         else:
             mode, size = stat.S_IFLNK | 0o777, len(self._entries.link(inode))
         entry.st_ino = inode.ino
@@ -80,6 +82,12 @@ class Attributes:
         entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = (
             self._tree.started_ns if node.mtime_ns is None else node.mtime_ns
         )
+        if isinstance(inode, VirtualInode):
+            file = inode.virtual_file
+            if file.owner is not None:
+                entry.st_uid, entry.st_gid = file.owner
+            if file.mtime_ns is not None:
+                entry.st_mtime_ns = entry.st_ctime_ns = file.mtime_ns
         entry.attr_timeout = entry.entry_timeout = 0
         if self._is_lasting(inode):
             entry.attr_timeout = MAX_AGE_S
@@ -116,3 +124,18 @@ class Attributes:
         if not inode.user_visible:
             entry.attr_timeout = entry.entry_timeout = 0
         return entry
+
+
+def set_scratch(
+    file: ScratchFile, attr: pyfuse3.EntryAttributes, fields: pyfuse3.SetattrFields
+) -> None:
+    """Set attributes of a scratch file; the kernel has found that the caller may."""
+    if fields.update_mode:
+        file.mode = stat.S_IFREG | stat.S_IMODE(attr.st_mode)
+    file.set_owner(
+        attr.st_uid if fields.update_uid else None, attr.st_gid if fields.update_gid else None
+    )
+    if fields.update_size:
+        file.resize(attr.st_size)
+    if fields.update_mtime:
+        file.mtime_ns = attr.st_mtime_ns

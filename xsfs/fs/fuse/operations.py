@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING
 import pyfuse3
 
 from xsfs.errors import NotFound
+from xsfs.fs.fuse.attributes import set_scratch
 from xsfs.fs.model import names as filenames
 from xsfs.fs.model.states import InodeKind
 from xsfs.fs.store.handles import DirectoryHandle, Handle, ValueHandle
 from xsfs.fs.store.reads import FSError
 from xsfs.fs.virtual.files import VirtualInode
+from xsfs.fs.virtual.scratch import ScratchFile, is_scratch
 from xsfs.fs.virtual.xattrs import Xattrs
 
 if TYPE_CHECKING:
@@ -119,6 +121,9 @@ class Operations:
     ) -> pyfuse3.EntryAttributes:
         known = self._table[inode]
         self._require_writable()
+        if isinstance(known, VirtualInode) and isinstance(known.virtual_file, ScratchFile):
+            set_scratch(known.virtual_file, attr, fields)
+            return self._attributes.of(known)
         now = self._attributes.of(known)
         if not self._options.quiet and (
             (fields.update_mode and stat.S_IMODE(attr.st_mode) != stat.S_IMODE(now.st_mode))
@@ -220,6 +225,10 @@ class Operations:
     ) -> tuple[pyfuse3.FileInfo, pyfuse3.EntryAttributes]:
         self._require_writable()
         parent = self._directory(parent_inode)
+        if is_scratch(name, flags, mode):
+            file = self._entries.scratch.create(parent.node, name, (ctx.uid, ctx.gid))
+            kept = self._keep(await file.open(flags, ctx.uid))
+            return kept, self._attributes.counted(self._entries.virtual_inode(parent.node, file))
         exclusive = bool(flags & os.O_EXCL)
         inode, new = await self._changes.create(parent.node, name, exclusive=exclusive)
         handle = ValueHandle(
@@ -293,6 +302,9 @@ class Operations:
             await self._changes.write(parent.node, b"")
             parent.node.hidden_from = ctx.pid
             return
+        if name in self._entries.scratch.in_directory(parent.node):
+            self._entries.scratch.remove(parent.node, name)
+            return
         self._require_node(parent, name)
         await self._changes.unlink(parent.node, name)
 
@@ -317,9 +329,20 @@ class Operations:
     ) -> None:
         self._require_writable()
         old, new = self._directory(parent_inode_old), self._directory(parent_inode_new)
-        self._require_node(old, name_old)
+        file = self._entries.scratch.in_directory(old.node).get(name_old)
+        if file is None:
+            self._require_node(old, name_old)
         if name_new == filenames.VALUE:
             raise FSError(errno.EPERM)
+        if file is not None:
+            if flags & ~pyfuse3.RENAME_NOREPLACE:
+                raise FSError(errno.EINVAL)
+            exclusive = bool(flags)
+            await self._entries.scratch.store(
+                file, self._changes, new.node, name_new, exclusive=exclusive
+            )
+            self._entries.scratch.remove(old.node, name_old)
+            return
         await self._changes.rename(old.node, name_old, new.node, name_new, flags)
 
     def _require_node(self, parent: Inode, name: bytes) -> None:

@@ -15,6 +15,7 @@ from xsfs.fs.model.nodes import Node
 from xsfs.fs.model.states import InodeKind
 from xsfs.fs.store.reads import FSError
 from xsfs.fs.virtual.files import VirtualInode
+from xsfs.fs.virtual.scratch import ScratchFiles
 
 if TYPE_CHECKING:
     from xsfs.fs.model.nodes import Inode
@@ -30,6 +31,7 @@ class Entries:
     """Names to inodes."""
 
     def __init__(self, tree: Tree, virtual_files: VirtualFiles) -> None:
+        self.scratch = ScratchFiles(tree.options.raw)
         self._tree = tree
         self._table = tree.table
         self._virtual_files = virtual_files
@@ -59,7 +61,7 @@ class Entries:
                 raise FSError(errno.ENOENT)
             if isinstance(entry, Node):
                 return self._table.inode(entry, InodeKind.DIRECTORY)
-            return self._virtual_inode(node, entry)
+            return self.virtual_inode(node, entry)
         if (own := self.virtual_file(node, name)) is not None:
             return own
         if name == filenames.VALUE:
@@ -84,9 +86,12 @@ class Entries:
     def virtual_file(self, parent: Node, name: bytes) -> Inode | None:
         """The inode of a file of our own making, if there is one of that name."""
         virtual_file = self._virtual_files.find(parent, name)
-        return None if virtual_file is None else self._virtual_inode(parent, virtual_file)
+        if virtual_file is None:
+            virtual_file = self.scratch.in_directory(parent).get(name)
+        return None if virtual_file is None else self.virtual_inode(parent, virtual_file)
 
-    def _virtual_inode(self, node: Node, virtual_file: VirtualFile) -> Inode:
+    def virtual_inode(self, node: Node, virtual_file: VirtualFile) -> Inode:
+        """The inode of a file of our own making."""
         for inode in node.inodes:
             if isinstance(inode, VirtualInode) and inode.virtual_file is virtual_file:
                 return inode
@@ -104,7 +109,7 @@ class Entries:
         if inode is self._table.root:
             names = sorted({*names, *self._virtual_files.listed})
         own = [filenames.VALUE] if inode.node.value else []
-        return [b".", b"..", *own, *names]
+        return [b".", b"..", *own, *self.scratch.in_directory(inode.node), *names]
 
     def dot(self, handle: DirectoryHandle, name: bytes) -> Inode:
         """The inode of `.` or `..`."""

@@ -33,6 +33,9 @@ class VirtualFile:
 
     # Type and permission bits, before the masks.
     mode = stat.S_IFREG | 0o444
+    # Whose it is, where it is not the mount's owner's; and when it changed, where not its node.
+    owner: tuple[int, int] | None = None
+    mtime_ns: int | None = None
     # Whoever looks it up finds the same inode while the kernel holds it.
     shared = True
 

@@ -1,0 +1,216 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Scratch files: what programs write beside a file and then rename onto it.
+
+The names that they choose no node can have (`f.gawk.Q612P7`, `.f.Q612P7`), so they are held in
+memory, never in the store; renamed onto a node's name one becomes one WRITE. They end with the
+mount, and a minute after they were closed; so what looks like a copy to keep is no scratch file.
+Knows no FUSE; used from the trio thread alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import re
+import stat
+import time
+from typing import TYPE_CHECKING
+
+import trio
+
+from xsfs.fs.model import names as filenames
+from xsfs.fs.model.states import InodeKind
+from xsfs.fs.store.handles import Handle, ValueHandle
+from xsfs.fs.store.reads import FSError
+from xsfs.fs.virtual.files import VirtualFile
+
+if TYPE_CHECKING:
+    from xsfs.fs.model.nodes import Node, View
+    from xsfs.fs.store.changes import Changes
+
+log = logging.getLogger(__name__)
+
+# How many there may be in a mount, and how much may be in them all, in bytes.
+FILES_MAX = 64
+BYTES_MAX = 1 << 20
+
+# How long one is kept that nobody has open, in seconds.
+KEPT_S = 60.0
+
+# patch(1) makes its own with the mode of the file that it patches: `NAME.oXXXXXX`.
+_PATCHS = re.compile(rb".+\.o[A-Za-z0-9]{6}")
+
+
+def is_scratch(name: bytes, flags: int, mode: int) -> bool:
+    """Whether open(2) makes a scratch file: as mkstemp(3) does, not as cp(1)."""
+    if not flags & os.O_EXCL or len(name) > filenames.NAME_MAX or filenames.is_node_name(name):
+        return False
+    if filenames.split_suffix(name)[1]:
+        return False
+    of_mkstemp = flags & os.O_ACCMODE == os.O_RDWR and stat.S_IMODE(mode) == 0o600
+    return of_mkstemp or _PATCHS.fullmatch(name) is not None
+
+
+class ScratchFile(VirtualFile):
+    """One of them; its maker's alone."""
+
+    def __init__(self, files: ScratchFiles, name: bytes, owner: tuple[int, int]) -> None:
+        super().__init__(name)
+        self.mode = stat.S_IFREG | 0o600
+        self.owner = self._owner = owner
+        self.text = bytearray()
+        self.mtime_ns = time.time_ns()
+        # How many have it open, and since when nobody has.
+        self.handles = 0
+        self.closed_s = trio.current_time()
+        self._files = files
+
+    @property
+    def size(self) -> int:
+        """The length of what is in it."""
+        return len(self.text)
+
+    async def open(self, flags: int, uid: int) -> Handle:
+        """Open it; who may is the mode's to say."""
+        if flags & os.O_TRUNC:
+            self.resize(0)
+        self.handles += 1
+        return _ScratchHandle(self)
+
+    def set_owner(self, uid: int | None, gid: int | None) -> None:
+        """Give it away; None leaves what it is."""
+        old_uid, old_gid = self._owner
+        self.owner = self._owner = old_uid if uid is None else uid, old_gid if gid is None else gid
+
+    def resize(self, size: int) -> None:
+        """Cut it, or fill it up with NULs.
+
+        Raises:
+            FSError: ENOSPC.
+        """
+        self._files.require_room(size - len(self.text))
+        del self.text[size:]
+        self.text += bytes(size - len(self.text))
+        self.mtime_ns = time.time_ns()
+
+
+class _ScratchHandle(Handle):
+    """A scratch file, open."""
+
+    def __init__(self, file: ScratchFile) -> None:
+        self._file = file
+
+    async def read(self, offset: int, size: int) -> bytes:
+        """What stands there; b"" at the end."""
+        return bytes(self._file.text[offset : offset + size])
+
+    async def write(self, offset: int, data: bytes) -> int:
+        """Put it there.
+
+        Raises:
+            FSError: ENOSPC.
+        """
+        end = offset + len(data)
+        self._file.resize(max(len(self._file.text), end))
+        self._file.text[offset:end] = data
+        return len(data)
+
+    async def truncate(self, size: int) -> None:
+        """As `ScratchFile.resize`."""
+        self._file.resize(size)
+
+    async def release(self) -> None:
+        """From the last on, its time runs."""
+        self._file.handles -= 1
+        self._file.closed_s = trio.current_time()
+
+
+class ScratchFiles:
+    """All of a mount, by the directory that they are in.
+
+    Args:
+        raw: as the mount's option.
+    """
+
+    def __init__(self, raw: bool) -> None:
+        self._raw = raw
+        self._files: dict[tuple[View, bytes], dict[bytes, ScratchFile]] = {}
+
+    def _all(self) -> list[ScratchFile]:
+        return [file for files in self._files.values() for file in files.values()]
+
+    def _expire(self) -> None:
+        latest_s = trio.current_time() - KEPT_S
+        for place, files in list(self._files.items()):
+            for name, file in list(files.items()):
+                if place[0].over or (not file.handles and file.closed_s <= latest_s):
+                    log.info("%r was not renamed in time: dropped", name)
+                    del files[name]
+            if not files:
+                del self._files[place]
+
+    def in_directory(self, node: Node) -> dict[bytes, ScratchFile]:
+        """Those in a node's directory, by name."""
+        if not self._files:
+            return {}
+        self._expire()
+        return self._files.get((node.view, node.path), {})
+
+    def require_room(self, size: int) -> None:
+        """That there is room for so many bytes more.
+
+        Raises:
+            FSError: ENOSPC.
+        """
+        if sum(len(file.text) for file in self._all()) + size > BYTES_MAX:
+            raise FSError(errno.ENOSPC)
+
+    def create(self, node: Node, name: bytes, owner: tuple[int, int]) -> ScratchFile:
+        """Make one in a node's directory.
+
+        Raises:
+            FSError: EEXIST; ENOSPC when there are as many as there may be.
+        """
+        if name in self.in_directory(node):
+            raise FSError(errno.EEXIST)
+        if len(self._all()) >= FILES_MAX:
+            raise FSError(errno.ENOSPC)
+        file = ScratchFile(self, name, owner)
+        self._files.setdefault((node.view, node.path), {})[name] = file
+        return file
+
+    def remove(self, node: Node, name: bytes) -> None:
+        """It is gone, though some may have it open."""
+        files = self.in_directory(node)
+        files.pop(name, None)
+
+    async def store(
+        self, file: ScratchFile, changes: Changes, parent: Node, name: bytes, *, exclusive: bool
+    ) -> None:
+        """Make what is in one the value of the child `name` of a node, by one WRITE.
+
+        Args:
+            exclusive: the child must not be there.
+
+        Raises:
+            FSError, StoreError, InvalidPayload: it cannot; all is as before.
+        """
+        before = parent.children.get(name) if parent.children else None
+        replaced = before.inode(InodeKind.FILE) if before is not None else None
+        inode, new = await changes.create(parent, name, exclusive=exclusive)
+        handle = ValueHandle(
+            changes.tree, changes, inode.node, os.O_WRONLY, created=new, exclusive=exclusive
+        )
+        try:
+            await handle.open(truncate=not new)
+            if file.text:
+                await handle.write(0, bytes(file.text))
+            await handle.sync()
+        finally:
+            await handle.release()
+            changes.tree.table.discard(inode)
+        if replaced is not None and replaced.node is before:
+            # As the kernel has it: the name stands for another file now.
+            changes.tree.table.retire(replaced)
