@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.mount.mounting import Mounted
 
@@ -139,6 +140,16 @@ def test_a_lock_between_mounts(kitchen: Kitchen) -> None:
         for shell in shells:
             finish(shell)
     assert kitchen.read("/local/domain/0/locks/runs") == "20"
+
+
+def test_which_guest_fills_the_store(kitchen: Kitchen) -> None:
+    (collect,) = recipes()["Which guest fills the store"]
+    kitchen.run(collect.replace("/var/lib/prometheus/node-exporter", str(kitchen.folder)))
+    text = (kitchen.folder / "xsfs.prom").read_text()
+    assert list(text_string_to_metric_families(text))
+    assert 'xsfs_domain_nodes{domid="0"} ' in text
+    part = README.read_text().partition("### Which guest fills the store")[2].partition("###")[0]
+    assert set(re.findall("xsfs_[a-z_]+", part)) <= set(re.findall("# HELP ([a-z_]+)", text))
 
 
 def test_back_up_and_restore(kitchen: Kitchen) -> None:

@@ -8,6 +8,7 @@ handed when it is made: nothing is set afterwards.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from xsfs.aio.client import Client
@@ -23,10 +24,12 @@ from xsfs.fs.store.changes import Changes
 from xsfs.fs.store.reads import Tree
 from xsfs.fs.store.states import States
 from xsfs.fs.virtual import json_file
+from xsfs.fs.virtual.domains import Domains
 from xsfs.fs.virtual.entries import Entries
 from xsfs.fs.virtual.event_file import NAME as EVENTS
 from xsfs.fs.virtual.event_file import EventFiles
 from xsfs.fs.virtual.files import VirtualFiles
+from xsfs.fs.virtual.metrics import MetricsFile
 from xsfs.fs.virtual.readers import Readers
 from xsfs.fs.virtual.refusals import NAME as ERROR
 from xsfs.fs.virtual.refusals import Refusals
@@ -73,11 +76,14 @@ class FileSystem:
         self.transactions = Transactions(self.client, self.table, self.watcher.settle, refusals)
         self.readers = Readers()
         self.subtrees = json_file.Subtrees(self.client, self.watcher, refusals)
+        self.domains = Domains(self.client, partial(self.subtrees.owners, self.table.root.node))
+        metrics = MetricsFile(self.counts, self.watcher.domain_events, self.domains)
         entries = Entries(
             self.tree,
             VirtualFiles(
                 self.table.root.node,
                 self.counts,
+                metrics,
                 hidden=[self.transactions],
                 everywhere={
                     COMMIT: self.transactions.commit_file,

@@ -138,6 +138,7 @@ class Session:
             is_mounted = partial(mounts.is_mounted, device)
             nursery.start_soon(self._keep, self._fs.queue.run, device, is_mounted)
             nursery.start_soon(self._keep, self._fs.readers.run, device)
+            nursery.start_soon(self._keep, self._fs.domains.run)
             nursery.start_soon(self._keep, self._fs.watcher.run)
             nursery.start_soon(self._keep, self._fs.watcher.renew_after_bursts)
             nursery.start_soon(self._fs.transactions.abort_idle)

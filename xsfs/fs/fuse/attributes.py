@@ -138,4 +138,4 @@ def set_scratch(
     if fields.update_size:
         file.resize(attr.st_size)
     if fields.update_mtime:
-        file.mtime_ns = attr.st_mtime_ns
+        file.changed_ns = attr.st_mtime_ns

@@ -60,6 +60,8 @@ class Watcher:
         self.counts: Counter[str] = Counter(
             renewals=0, unsteady_snapshots=0, **{name.decode(): 0 for name in SPECIALS}
         )
+        # How many events there were in /local/domain/DOMID or below, by that name.
+        self.domain_events: Counter[bytes] = Counter()
         self._client = client
         self._view = table.view
         self._states = states
@@ -95,6 +97,8 @@ class Watcher:
         if first:
             return
         self._bursts.event()
+        if event.path.startswith(b"/local/domain/"):
+            self.domain_events[event.path.split(b"/", 4)[3]] += 1
         node = self._difference.note(event.path, self._client.answered, time.time_ns())
         if node is not None:
             self._queue.invalidate(node)

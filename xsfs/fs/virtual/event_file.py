@@ -26,7 +26,7 @@ import trio
 from xsfs.errors import StoreError, XenStoreError
 from xsfs.fs.store.handles import Handle
 from xsfs.fs.store.reads import FSError
-from xsfs.fs.virtual.files import VirtualFile
+from xsfs.fs.virtual.files import VirtualFile, require_read
 
 if TYPE_CHECKING:
     from xsfs.aio.client import Client, Watch
@@ -91,8 +91,7 @@ class EventFile(VirtualFile):
             FSError: EDQUOT when there are as many as there may be.
             StoreError: the store refused it.
         """
-        if flags & (os.O_WRONLY | os.O_RDWR):
-            raise FSError(errno.EACCES)
+        require_read(flags)
         files = self._files
         if files.open >= OPEN_MAX:
             raise FSError(errno.EDQUOT)

@@ -19,7 +19,6 @@ from xsfs.fs.model.nodes import Inode
 from xsfs.fs.model.states import InodeKind
 from xsfs.fs.store.handles import TextHandle
 from xsfs.fs.store.reads import FSError
-from xsfs.fs.virtual import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -33,9 +32,8 @@ class VirtualFile:
 
     # Type and permission bits, before the masks.
     mode = stat.S_IFREG | 0o444
-    # Whose it is, where it is not the mount's owner's; and when it changed, where not its node.
+    # Whose it is, where it is not the mount's owner's.
     owner: tuple[int, int] | None = None
-    mtime_ns: int | None = None
     # Whoever looks it up finds the same inode while the kernel holds it.
     shared = True
 
@@ -54,6 +52,11 @@ class VirtualFile:
         """Open the file for a user."""
         raise FSError(errno.EACCES)
 
+    @property
+    def mtime_ns(self) -> int | None:
+        """When it changed; None for when its node did."""
+        return None
+
     def entries(self) -> Mapping[bytes, VirtualFile | Node]:
         """What a directory lists: virtual files, and nodes shown as directories."""
         raise FSError(errno.ENOTDIR)
@@ -65,6 +68,16 @@ class VirtualFile:
     async def rmdir(self, name: bytes) -> None:
         """Remove a directory from it."""
         raise FSError(errno.EPERM)
+
+
+def require_read(flags: int) -> None:
+    """That a file is opened to be read alone: to root, the mode says nothing.
+
+    Raises:
+        FSError: EACCES.
+    """
+    if flags & (os.O_WRONLY | os.O_RDWR):
+        raise FSError(errno.EACCES)
 
 
 class TextFile(VirtualFile):
@@ -81,9 +94,7 @@ class TextFile(VirtualFile):
 
     async def open(self, flags: int, uid: int) -> Handle:
         """The content as it is now."""
-        if flags & (os.O_WRONLY | os.O_RDWR):
-            # To root, the mode says nothing.
-            raise FSError(errno.EACCES)
+        require_read(flags)
         return TextHandle(self._text())
 
 
@@ -116,6 +127,7 @@ class VirtualFiles:
 
     Args:
         root: the node at the root of the mount.
+        metrics: what `.xsfs` has beside the counts.
         hidden: at the root, and not listed there.
         everywhere: what makes the virtual file of a node, by name; None where it has none.
     """
@@ -124,11 +136,11 @@ class VirtualFiles:
         self,
         root: Node,
         counts: Callable[[], dict[str, int]],
+        metrics: VirtualFile,
         hidden: Iterable[VirtualFile],
         everywhere: Mapping[bytes, Callable[[Node], VirtualFile | None]],
     ) -> None:
         stats = TextFile(b"stats", lambda: json.dumps(counts(), indent=1).encode() + b"\n")
-        prometheus = TextFile(b"metrics", lambda: metrics.text(counts()))
         # Listed at the root.
         self.listed: dict[bytes, VirtualFile] = {
             name: TextFile(name, partial(_count, counts, name.decode()))
@@ -136,7 +148,7 @@ class VirtualFiles:
         }
         self._everywhere = everywhere
         self._root = root
-        own = VirtualDirectory(b".xsfs", {b"stats": stats, b"metrics": prometheus})
+        own = VirtualDirectory(b".xsfs", {b"stats": stats, b"metrics": metrics})
         self._at_root = self.listed | {file.name: file for file in (own, *hidden)}
 
     def find(self, node: Node, name: bytes) -> VirtualFile | None:

@@ -13,6 +13,7 @@ import errno
 import logging
 import os
 import stat
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, NoReturn, cast
 
@@ -106,6 +107,15 @@ class Subtrees:
             nodes = _Nodes({path: b""}, {})
         pieces = jsontree.pieces(nodes.values, path, nodes.permissions)
         return "".join(await collect(pieces)).encode("ascii")
+
+    async def owners(self, node: Node) -> Counter[int]:
+        """How many nodes each domain owns, from a node on down.
+
+        Raises:
+            StoreError: the node itself cannot be read.
+        """
+        permissions = (await self._sweep(node.path, True, 0)).permissions.values()
+        return Counter(await collect(int(entries[0][1:]) for entries in permissions))
 
     async def _nodes(self, node: Node, *, permissions: bool) -> _Nodes:
         """A node and all below it."""

@@ -1,16 +1,25 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""The mount's counts in Prometheus' text format, for `.xsfs/metrics`. Pure.
+"""The mount's counts, and each domain's use of the store, in Prometheus' text format.
 
-node_exporter's textfile collector takes a copy of it; so does anything that reads the format.
+For `.xsfs/metrics`. node_exporter's textfile collector takes a copy of it; so does anything that
+reads the format.
 """
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
+from xsfs.fs.store.handles import TextHandle
+from xsfs.fs.virtual.domains import KINDS
+from xsfs.fs.virtual.files import VirtualFile, require_read
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from xsfs.fs.store.handles import Handle
+    from xsfs.fs.virtual.domains import Domains, Usage
 
 # What goes up and down; all else only counts up.
 _GAUGES = frozenset({"inodes", "transactions"})
@@ -18,34 +27,123 @@ _GAUGES = frozenset({"inodes", "transactions"})
 _MEANINGS = {
     "inodes": "Files and directories that the kernel or the mount remembers",
     "connections": "Connections to the store so far; more than one after it was lost",
-    "transactions": "Transactions open below .transactions",
-    "events": "Watch events that the store sent",
-    "echoes": "Of these, those that the mount's own changes caused",
-    "renewals": "Times that the watches were set anew and all was compared",
+    "transactions": "Transactions that are open below .transactions of the mount",
+    "log_lines_dropped": "Log lines of the mount that could not be written in time",
+    "events": "Watch events that the store sent to the mount",
+    "echoes": "Watch events that the mount's own changes caused",
+    "renewals": "Times that the mount's watches were set anew and all was compared",
     "notices": "Changes of which the kernel was told",
     "merged": "Notices that a waiting one of the same kind made needless",
-    "injections": "Operations by which inotify events were raised",
-    "failed": "Of these, those that failed",
-    "log_lines_dropped": "Lines of the log that were dropped, as it took no more",
+    "injections": "Operations on the mount by which inotify events were raised",
+    "failed": "Operations to raise inotify events that failed",
+    "helpers": "Processes started to raise inotify events; more than one after one ended",
     "unsteady_snapshots": "Snapshots for .json that a busy store never granted",
 }
 
 
-def text(counts: Mapping[str, int]) -> bytes:
-    """All counts: a help line, a type line and a sample each."""
-    lines = []
+class MetricsFile(VirtualFile):
+    """The file; what is in it is made when it is opened.
+
+    Args:
+        counts: of the mount.
+        events: how many watch events there were below each domain's home.
+    """
+
+    def __init__(
+        self,
+        counts: Callable[[], Mapping[str, int]],
+        events: Mapping[bytes, int],
+        domains: Domains,
+    ) -> None:
+        super().__init__(b"metrics")
+        self._counts = counts
+        self._events = events
+        self._domains = domains
+        self._size = 0
+
+    @property
+    def mtime_ns(self) -> int:
+        """When it is read: what it shows is of that time."""
+        return time.time_ns()
+
+    @property
+    def size(self) -> int:
+        """The length of what was shown last."""
+        return self._size
+
+    async def open(self, flags: int, uid: int) -> Handle:
+        """The numbers as they are now."""
+        require_read(flags)
+        shown = text(self._counts(), self._events, await self._domains.usages())
+        self._size = len(shown)
+        return TextHandle(shown)
+
+
+def text(counts: Mapping[str, int], events: Mapping[bytes, int], usages: Sequence[Usage]) -> bytes:
+    """All numbers: of each metric a help line, a type line and its samples."""
+    return "".join(f"{line}\n" for line in _lines(counts, events, usages)).encode()
+
+
+def _lines(
+    counts: Mapping[str, int], events: Mapping[bytes, int], usages: Sequence[Usage]
+) -> Iterator[str]:
     for key, count in counts.items():
-        if key.startswith("@"):
-            # A special watch: no name for a metric, nor worth one.
-            continue
-        kind, name = ("gauge", key) if key in _GAUGES else ("counter", f"{key}_total")
-        lines += [
-            f"# HELP xsfs_{name} {_MEANINGS.get(key, key)}",
-            f"# TYPE xsfs_{name} {kind}",
-            f"xsfs_{name} {count}",
-        ]
-    name = "xsfs_special_watch_events_total"
-    lines += [f"# HELP {name} Events of the special watches", f"# TYPE {name} counter"]
-    for watch in ("@introduceDomain", "@releaseDomain"):
-        lines.append(f'{name}{{watch="{watch}"}} {counts.get(watch, 0)}')
-    return "\n".join((*lines, "")).encode()
+        # A special watch is no name for a metric.
+        if not key.startswith("@"):
+            kind, name = ("gauge", key) if key in _GAUGES else ("counter", f"{key}_total")
+            yield from _metric(name, kind, _MEANINGS[key], [("", count)])
+    yield from _metric(
+        "special_watch_events_total",
+        "counter",
+        "Events of the watches that tell of domains that come and go",
+        (
+            (f'{{watch="{watch}"}}', counts.get(watch, 0))
+            for watch in ("@introduceDomain", "@releaseDomain")
+        ),
+    )
+    for kind in KINDS:
+        yield from _metric(
+            f"domain_{kind}",
+            "gauge",
+            f"{kind.capitalize()} that a domain has in the store",
+            ((_domain(each), each.used[kind]) for each in usages if kind in each.used),
+        )
+        yield from _metric(
+            f"domain_{kind}_quota",
+            "gauge",
+            f"{kind.capitalize()} that a domain may have in the store",
+            ((_domain(each), each.quotas[kind]) for each in usages if each.quotas.get(kind)),
+        )
+    yield from _metric(
+        "domain_devices",
+        "gauge",
+        "Devices of a domain (frontends), by the state that they are in",
+        (
+            (f'{{domid="{each.domid}",state="{state}"}}', count)
+            for each in usages
+            for state, count in sorted(each.devices.items())
+        ),
+    )
+    yield from _metric(
+        "domain_events_total",
+        "counter",
+        "Changes of nodes in /local/domain/DOMID that the store told the mount",
+        (
+            (f'{{domid="{domid.decode()}"}}', count)
+            for domid, count in sorted(events.items())
+            if domid.isdigit()
+        ),
+    )
+
+
+def _domain(usage: Usage) -> str:
+    return f'{{domid="{usage.domid}"}}'
+
+
+def _metric(
+    name: str, kind: str, meaning: str, samples: Iterable[tuple[str, int]]
+) -> Iterator[str]:
+    yield f"# HELP xsfs_{name} {meaning}"
+    yield f"# TYPE xsfs_{name} {kind}"
+    for labels, value in samples:
+        yield f"xsfs_{name}{labels} {value}"

@@ -7,14 +7,13 @@ An errno says too little of a patch of many nodes. Used from the trio thread alo
 
 from __future__ import annotations
 
-import errno
 import os
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 from xsfs.fs.store.handles import TextHandle
 from xsfs.fs.store.reads import FSError
-from xsfs.fs.virtual.files import VirtualFile
+from xsfs.fs.virtual.files import VirtualFile, require_read
 
 if TYPE_CHECKING:
     from xsfs.fs.model.nodes import Node, View
@@ -72,8 +71,7 @@ class _ErrorFile(VirtualFile):
 
     async def open(self, flags: int, uid: int) -> Handle:
         """What this user was refused last."""
-        if flags & (os.O_WRONLY | os.O_RDWR):
-            raise FSError(errno.EACCES)
+        require_read(flags)
         return TextHandle(self._refusals.text(*self._place, uid))
 
 

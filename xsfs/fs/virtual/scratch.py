@@ -61,7 +61,7 @@ class ScratchFile(VirtualFile):
         self.mode = stat.S_IFREG | 0o600
         self.owner = self._owner = owner
         self.text = bytearray()
-        self.mtime_ns = time.time_ns()
+        self.changed_ns = time.time_ns()
         # How many have it open, and since when nobody has.
         self.handles = 0
         self.closed_s = trio.current_time()
@@ -79,6 +79,11 @@ class ScratchFile(VirtualFile):
         self.handles += 1
         return _ScratchHandle(self)
 
+    @property
+    def mtime_ns(self) -> int:
+        """When it was written to, or what was set."""
+        return self.changed_ns
+
     def set_owner(self, uid: int | None, gid: int | None) -> None:
         """Give it away; None leaves what it is."""
         old_uid, old_gid = self._owner
@@ -93,7 +98,7 @@ class ScratchFile(VirtualFile):
         self._files.require_room(size - len(self.text))
         del self.text[size:]
         self.text += bytes(size - len(self.text))
-        self.mtime_ns = time.time_ns()
+        self.changed_ns = time.time_ns()
 
 
 class _ScratchHandle(Handle):
