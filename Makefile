@@ -14,37 +14,29 @@ JOBS ?= 4
 MOUNTPOINT ?= $(if $(filter 0,$(shell id -u)),/mnt/xenstore,$(HOME)/xenstore)
 BIN := .venv/bin
 
-# Where `make install` puts things. mount(8) looks for xsfs in /usr/local/bin and /usr/bin, among
-# others, so another PREFIX is for trials.
+# Where `make install` puts things, below DESTDIR. mount(8) looks for xsfs in /usr/local/bin and
+# /usr/bin, among others, and for mount.xsfs in /sbin alone; another PREFIX is for trials.
 PREFIX ?= /usr/local
-FILES := share/man/man8/xsfs.8 share/bash-completion/completions/xsfs \
+MOUNT_HELPERS ?= $(if $(filter /usr /usr/local,$(PREFIX)),/usr/sbin,$(PREFIX)/sbin)
+DESTDIR ?=
+FILES := share/man/man5/xsfs.5 share/man/man8/xsfs.8 \
+	share/bash-completion/completions/xsfs share/zsh/site-functions/_xsfs \
+	share/fish/vendor_completions.d/xsfs.fish \
 	$(addprefix lib/systemd/system/,$(notdir $(wildcard systemd/*)))
 
-# To build pyfuse3 and mount (fuse3 brings fusermount3), and what the tests run beside.
-DEBIAN_PACKAGES := fuse3 libfuse3-dev pkg-config gcc libc6-dev python3-dev python3-venv \
-	inotify-tools jq tree man-db systemd openssh-client attr rsync entr vim incron gawk patch
+# Debian's packages to run xsfs (fuse3 brings fusermount3) and to build pyfuse3; to be shown
+# around by tools/tour; and what the tests run beside.
+TO_INSTALL := fuse3 libfuse3-dev pkg-config gcc libc6-dev python3-dev python3-venv
+TO_SHOW := inotify-tools tree
+TO_TEST := $(TO_SHOW) jq man-db mandoc systemd openssh-client attr rsync entr vim incron zsh fish \
+	gawk patch
 
-.PHONY: help run debian venv xen install uninstall dist docs lint test bench soak fuzz clean
-
-help:
-	@echo 'make run    install what is missing, mount the XenStore at $(MOUNTPOINT), show it'
-	@echo 'make test   install what is missing, run the tests'
-	@echo 'make install, make uninstall   for all users, below PREFIX ($(PREFIX))'
-	@echo 'make docs   the documentation of the Python package, below build/docs'
-	@echo 'make lint   style and types'
-	@echo 'make venv   a Python environment with xsfs in .venv'
-	@echo 'make xen    the real daemons for tests and trials, below build/xen'
-	@echo 'make bench  figures; make soak: long runs; make fuzz: any bytes to whatever takes some'
-	@echo 'make clean  remove .venv and build'
-
-run: venv
-	@tools/run '$(MOUNTPOINT)'
-
-debian:
+# Installs those of $(1) that are missing.
+define debian
 	@command -v apt-get >/dev/null || { \
-		echo 'no apt-get here: taking it that these are installed: $(DEBIAN_PACKAGES)'; exit 0; }; \
+		echo 'no apt-get here: taking it that these are installed: $(1)'; exit 0; }; \
 	missing=; \
-	for package in $(DEBIAN_PACKAGES); do \
+	for package in $(1); do \
 		dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q ' installed$$' \
 			|| missing="$$missing $$package"; \
 	done; \
@@ -58,10 +50,37 @@ debian:
 		$$sudo env DEBIAN_FRONTEND=noninteractive \
 			apt-get install -q -y --no-install-recommends $$missing; \
 	fi
+endef
+
+.PHONY: help run debian-install debian-show debian-test venv xen install uninstall dist docs \
+	lint test bench soak fuzz clean
+
+help:
+	@echo 'make run    install what is missing, mount the XenStore at $(MOUNTPOINT), show it'
+	@echo 'make test   install what is missing, run the tests'
+	@echo 'make install, make uninstall   for all users, below PREFIX ($(PREFIX))'
+	@echo 'make docs   the documentation of the Python package, below build/docs'
+	@echo 'make lint   style and types'
+	@echo 'make venv   a Python environment with xsfs in .venv'
+	@echo 'make xen    the real daemons for tests and trials, below build/xen'
+	@echo 'make bench  figures; make soak: long runs; make fuzz: any bytes to whatever takes some'
+	@echo 'make clean  remove .venv and build'
+
+run: venv debian-show
+	@tools/run '$(MOUNTPOINT)'
+
+debian-install:
+	$(call debian,$(TO_INSTALL))
+
+debian-show: | debian-install
+	$(call debian,$(TO_SHOW))
+
+debian-test: | debian-install
+	$(call debian,$(TO_TEST))
 
 venv: $(BIN)/.complete
 
-$(BIN)/.complete: pyproject.toml | debian
+$(BIN)/.complete: pyproject.toml | debian-install
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("xsfs needs Python 3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
@@ -71,19 +90,27 @@ xen: venv
 	$(BIN)/python -m tests.xen.packages
 
 # The command has a Python environment of its own below PREFIX, beside it what must lie where
-# other programs look for it.
-install: debian
-	$(PYTHON) -m venv --clear '$(PREFIX)/lib/xsfs'
-	'$(PREFIX)/lib/xsfs/bin/pip' install -q --disable-pip-version-check .
+# other programs look for it. Who packages it (DESTDIR) has what that takes.
+install: $(if $(DESTDIR),,debian-install)
+	$(PYTHON) -m venv --clear '$(DESTDIR)$(PREFIX)/lib/xsfs'
+	'$(DESTDIR)$(PREFIX)/lib/xsfs/bin/pip' install -q --disable-pip-version-check --no-compile .
+	@# Nothing in it may name DESTDIR.
+	@cd '$(DESTDIR)$(PREFIX)/lib/xsfs' && \
+		sed -i '1s,^#!$(DESTDIR)/,#!/,' $$(grep -lI '^#!$(DESTDIR)/' bin/*) && \
+		sed -i 's,$(DESTDIR)/,/,g' pyvenv.cfg bin/activate* && \
+		bin/python -m compileall -q -f -s '$(DESTDIR)' lib
 	@for file in $(FILES); do \
-		install -D -m 644 '$(PREFIX)'/lib/xsfs/$$file '$(PREFIX)'/$$file || exit 1; \
+		install -D -m 644 '$(DESTDIR)$(PREFIX)'/lib/xsfs/$$file '$(DESTDIR)$(PREFIX)'/$$file \
+			|| exit 1; \
 	done
-	@mkdir -p '$(PREFIX)/bin'
-	@ln -sf ../lib/xsfs/bin/xsfs '$(PREFIX)/bin/xsfs'
+	@mkdir -p '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(MOUNT_HELPERS)'
+	@ln -sf ../lib/xsfs/bin/xsfs '$(DESTDIR)$(PREFIX)/bin/xsfs'
+	@ln -sf '$(PREFIX)/lib/xsfs/bin/mount.xsfs' '$(DESTDIR)$(MOUNT_HELPERS)/mount.xsfs'
 	@echo 'Installed: $(PREFIX)/bin/xsfs; see xsfs(8). To start at boot: systemctl enable --now xsfs'
 
 uninstall:
-	rm -rf $(addprefix '$(PREFIX)'/,lib/xsfs bin/xsfs $(FILES))
+	rm -rf $(addprefix '$(DESTDIR)$(PREFIX)'/,lib/xsfs bin/xsfs $(FILES)) \
+		'$(DESTDIR)$(MOUNT_HELPERS)/mount.xsfs'
 
 # Source distribution and wheel, below dist, as a package index takes them.
 dist: venv
@@ -102,7 +129,7 @@ lint: venv
 	$(BIN)/mypy
 
 # Without Xen's daemons the tests that need them say so: they skip, or fail when CI is set.
-test: venv
+test: venv debian-test
 	-@$(BIN)/python -m tests.xen.packages
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.mount.installed import Machine
+from tests.mount.installed import BIN, Machine
 from tests.xen.daemons import Daemon
 
 if TYPE_CHECKING:
@@ -81,6 +81,40 @@ def test_mount_from_the_shell(
     ]
     machine.check("umount", machine.mountpoint)
     assert machine.mounts() == []
+
+
+@pytest.fixture
+def mount_helper(machine: Machine) -> Iterator[None]:
+    """mount.xsfs where mount(8) looks for it: in /sbin alone."""
+    layers = [f"{layer}dir=/run/{layer}" for layer in ("upper", "work")]
+    script = f"""
+        mkdir -p /run/upper /run/work
+        mount -t overlay overlay -o lowerdir=/usr/sbin,{",".join(layers)} /usr/sbin
+        ln -s {BIN}/mount.xsfs /usr/sbin/mount.xsfs
+    """
+    machine.check("sh", "-e", "-c", script)
+    yield
+    machine.settle()
+    machine.check("umount", "/usr/sbin")
+
+
+def test_the_type_xsfs(machine: Machine, store: Daemon, mount_helper: None) -> None:
+    socket = str(store.socket)
+    machine.check("mount", "-t", "xsfs", socket, machine.mountpoint, "-o", "ro,noexec", "-v")
+    assert name(machine) == "Ziggy\n"
+    assert machine.mounts() == [[str(machine.mountpoint), socket, "fuse.xsfs"]]
+    ((options,),) = machine.mounts("OPTIONS")
+    assert {"ro", "noexec"} <= set(options.split(","))
+    machine.check("umount", machine.mountpoint)
+    fstab(machine, f"{socket} {{m}} xsfs nofail 0 0")
+    for _ in range(2):
+        machine.check("mount", "-a")
+        assert len(machine.mounts()) == 1
+    machine.check("umount", machine.mountpoint)
+    machine.check("mount", "-f", "-t", "xsfs", socket, machine.mountpoint)
+    assert machine.mounts() == []
+    done = machine.run("mount", "-t", "xsfs", socket, machine.mountpoint, "-o", "colour=red")
+    assert (done.returncode, done.stderr) == (2, "xsfs: unknown option 'colour=red'\n")
 
 
 def test_read_only_shows_and_holds(machine: Machine, store: Daemon) -> None:

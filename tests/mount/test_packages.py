@@ -47,7 +47,10 @@ def files(folder: Path) -> set[str]:
 
 
 BESIDE = {
+    "share/man/man5/xsfs.5",
     "share/man/man8/xsfs.8",
+    "share/zsh/site-functions/_xsfs",
+    "share/fish/vendor_completions.d/xsfs.fish",
     "share/bash-completion/completions/xsfs",
     *(f"lib/systemd/system/{path.name}" for path in (ROOT / "systemd").iterdir()),
 }
@@ -85,9 +88,30 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def test_make_install_where_mount_finds_it(fuse: None, prefix: Path) -> None:
-    assert files(prefix) == {"bin/xsfs", *BESIDE}
+    assert files(prefix) == {"bin/xsfs", "sbin/mount.xsfs", *BESIDE}
     with Machine(prefix / "bin/xsfs") as machine:
         machine.check("mount", "-t", "fuse", "xsfs#embedded", machine.mountpoint)
         assert machine.mounts("SOURCE,FSTYPE") == [["xsfs#embedded", "fuse.xsfs"]]
         assert machine.check("cat", machine.mountpoint / "local/domain/1/name") == "web\n"
         machine.settle()
+
+
+def test_a_packager_installs_below_a_folder_of_his_own(tmp_path: Path) -> None:
+    """Nothing goes elsewhere, and what is there does not know where it lay."""
+    root = tmp_path / "root"
+    arguments = (f"DESTDIR={root}", "PREFIX=/usr", f"PYTHON={sys.executable}")
+    check("make", "install", *arguments)
+    installed = {f"usr/{name}" for name in ("bin/xsfs", "sbin/mount.xsfs", *BESIDE)}
+    assert files(root) == installed
+    assert (root / "usr/lib/xsfs/bin/xsfs").read_text().startswith("#!/usr/lib/xsfs/bin/python")
+    knowing = subprocess.run(["grep", "-rlF", root, root], capture_output=True, check=False)
+    assert knowing.stdout == b""
+    check("make", "uninstall", *arguments)
+    assert files(root) == set()
+
+
+def test_a_dom0_gets_no_package_of_the_tests() -> None:
+    shown = check("make", "-n", "install", f"PYTHON={sys.executable}")
+    assert "fuse3" in shown
+    for package in ("incron", "vim", "mandoc", "zsh", "jq"):
+        assert f" {package}" not in shown

@@ -97,6 +97,17 @@ def test_the_service_mounts_and_unmounts(machine: Booted) -> None:
     assert not is_mounted(machine)
 
 
+def test_the_service_takes_its_options_from_a_file(machine: Booted) -> None:
+    conf = "MOUNTPOINT=/mnt/elsewhere\nOPTIONS=ro,noatime\n"
+    machine.check("sh", "-c", 'printf %s "$0" > /etc/xsfs.conf', conf)
+    machine.check("systemctl", "start", "xsfs")
+    assert name(machine, Path("/mnt/elsewhere")) == "Ziggy\n"
+    options = machine.check("findmnt", "-n", "-o", "OPTIONS", "/mnt/elsewhere")
+    assert {"ro", "noatime"} <= set(options.strip().split(","))
+    machine.check("systemctl", "stop", "xsfs")
+    machine.check("rm", "/etc/xsfs.conf")
+
+
 def test_events_come_from_the_confined_service(machine: Booted) -> None:
     machine.check("systemctl", "start", "xsfs")
     watch = f"""

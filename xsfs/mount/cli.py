@@ -7,6 +7,7 @@ The command line is what mount(8) makes of `mount -t fuse xsfs M` and of an fsta
 
 from __future__ import annotations
 
+import getopt
 import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +18,7 @@ from xsfs.mount.errors import EXPECTED, explain
 from xsfs.mount.options import DESCRIPTIONS, MountOptions, OptionError, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 USAGE = "usage: xsfs [SOURCE] MOUNTPOINT [-o opt[,opt...]] [-f] [-d] [-V] [-h]"
 
@@ -130,11 +131,40 @@ def print_version() -> None:
     libfuse.fuse_lowlevel_version()
 
 
+def parse_mount_helper(words: Sequence[str]) -> Arguments | None:
+    """The command line of mount.xsfs, by mount(8); None when it is to do nothing (`mount -f`).
+
+    Raises:
+        UsageError, OptionError: it makes no sense.
+    """
+    try:
+        switches, names = getopt.gnu_getopt(list(words), "sfnvN:t:o:")
+    except getopt.GetoptError as error:
+        raise UsageError(str(error)) from None
+    given = dict(switches)
+    if "-N" in given:
+        raise UsageError("mount -N is not supported: use `nsenter -m` and mount there")
+    if len(names) != 2:
+        raise UsageError("a source and a mountpoint are needed")
+    options = parse(",".join(value for switch, value in switches if switch == "-o"))
+    return None if "-f" in given else Arguments(names[0], names[1], options, False)
+
+
 def main() -> int:
-    """The entry point; the exit status: 0, 1 (it failed), 2 (a wrong command line)."""
+    """The xsfs command; the exit status: 0, 1 (it failed), 2 (a wrong command line)."""
+    return _run(lambda: parse_arguments(sys.argv[1:]))
+
+
+def mount_helper() -> int:
+    """The mount.xsfs command, which mount(8) runs for the type `xsfs`; exit status as above."""
+    return _run(lambda: parse_mount_helper(sys.argv[1:]))
+
+
+def _run(parse_command_line: Callable[[], Arguments | None]) -> int:
     try:
         inherited.reserve_standard_descriptors()
-        _mount(parse_arguments(sys.argv[1:]))
+        if (arguments := parse_command_line()) is not None:
+            _mount(arguments)
     except (UsageError, OptionError) as error:
         print(f"xsfs: {error}", file=sys.stderr)
         if isinstance(error, UsageError):
