@@ -20,6 +20,9 @@ from xsfs.protocol import paths, perms
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+# So many paths are looked at between two pieces, when nothing of them is shown yet.
+_UNSHOWN = 100
+
 # Names of nodes have no dot.
 PERMS = ".perms"
 
@@ -70,44 +73,41 @@ def pieces(
             before their children; other paths are left out.
         permissions: of each of these nodes, to be shown too.
     """
-    children: dict[bytes, list[bytes]] = {top: []}
-    for path in values:
+    children: dict[bytes, list[bytes]] = {}
+    for number, path in enumerate(values):
         if path != top and paths.is_below(path, top):
             children.setdefault(paths.parent(path), []).append(path)
-        # The reader of the pieces may let others in.
-        yield ""
+        if not number % _UNSHOWN:
+            # The reader of the pieces may let others in.
+            yield ""
     shown = permissions or {}
     # No recursion: a tree may be deeper than Python's stack.
     walk = [iter([top])]
+    before = ""
     while walk:
         # No path is empty.
         path = next(walk[-1], b"")
         if not path:
             walk.pop()
             yield "}" if walk else "\n"
+            before = ", "
             continue
-        yield from _key(path, top, children)
+        if path != top:
+            before += f"{json.dumps(to_text(paths.name(path)))}: "
         entries = shown.get(path)
         if entries == (shown.get(paths.parent(path)) if path != top else None):
             entries = None
-        below = children.get(path)
+        value, below = to_text(values[path]), children.get(path)
         if not below and entries is None:
-            yield json.dumps(to_text(values[path]))
+            yield before + json.dumps(value)
+            before = ", "
             continue
-        own = {"": to_text(values[path])} if values[path] else {}
+        own = {"": value} if value else {}
         if entries is not None:
             own[PERMS] = to_text(b",".join(entries))
-        yield json.dumps(own)[:-1]
-        if own and below:
-            yield ", "
+        yield before + json.dumps(own)[:-1]
+        before = ", " if own else ""
         walk.append(iter(below or ()))
-
-
-def _key(path: bytes, top: bytes, children: Mapping[bytes, list[bytes]]) -> Iterator[str]:
-    if path != top:
-        if children[paths.parent(path)][0] != path:
-            yield ", "
-        yield f"{json.dumps(to_text(paths.name(path)))}: "
 
 
 def dumps(

@@ -48,7 +48,7 @@ PATCH_ATTEMPTS = 10
 
 # So many nodes are asked for, or changed, at a time: a batch is made in one go, and has a time
 # limit of its own (the more nodes a transaction has touched, the longer xenstored takes for each).
-_STEP = 50
+_STEP = 200
 
 # An id that no daemon gives: they count from 1.
 _NO_TX_ID = 0xFFFFFFF0
