@@ -221,6 +221,8 @@ READS: dict[str, Callable[[Path], object]] = {
     "list": lambda top: os.listdir(top),
     "read": lambda top: (top / "a/x").read_bytes(),
     "read JSON": lambda top: (top / "a/.json").read_bytes(),
+    "read a backup": lambda top: (top / "a/.backup").read_bytes(),
+    "metrics": lambda top: (top / ".xsfs/metrics").read_bytes(),
     "follow a link": lambda top: (top / "a/target.link").read_bytes(),
     "get permissions": lambda top: os.getxattr(top / "a/x", "user.xenstore.perms"),
     "list attributes": lambda top: os.listxattr(top / "a/x"),
