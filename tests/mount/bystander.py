@@ -15,7 +15,7 @@ from tests.mount.mounting import Mounted
 from tests.mount.outside import Outside
 from tests.mount.shell import sh
 from tests.programs import Program
-from tests.soak.events import resident_kb
+from tests.soak.run import resident_kb
 
 if TYPE_CHECKING:
     from pathlib import Path

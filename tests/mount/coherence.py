@@ -3,30 +3,24 @@
 """Changes the store from outside, and looks through the mount straight after each reply.
 
 A second connection writes, creates, removes and re-creates at random; what an open or a listing
-then shows must be what the store was just left with. For many rounds: `make soak`, or
-
-    python -m tests.mount.coherence KIND CACHE SECONDS
+then shows must be what the store was just left with. For many rounds: tests.soak.coherence.
 """
 
 from __future__ import annotations
 
 import os
 import random
-import sys
 import time
 from collections import Counter
-from pathlib import Path
-from statistics import median, quantiles
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-import xsfs
-from tests.mount.mounting import Mounted
-from tests.xen.daemons import KINDS, Daemon
 from xsfs.protocol import requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    import xsfs
 
 DIRECTORIES = 8
 LEAVES = 16
@@ -50,6 +44,7 @@ class Checker:
         self.model: dict[bytes, dict[bytes, bytes]] = {}
         self.counts: Counter[str] = Counter()
         self.lags_s: list[float] = []
+        self.wrong: list[str] = []
         self.serial = 0
 
     def value(self) -> bytes:
@@ -107,8 +102,13 @@ class Checker:
         while time.monotonic() < deadline_s:
             if os.path.isdir(self.top + directory):
                 return self.read(directory, leaf)
-        self.counts["stuck"] += 1
+        self.stuck(directory)
         return None
+
+    def stuck(self, path: bytes) -> None:
+        """Count what does not come in time."""
+        self.counts["stuck"] += 1
+        self.wrong.append(f"{path!r}: not as it should be after {LAG_MAX_S} s")
 
     def listing(self, directory: bytes) -> list[bytes] | None:
         try:
@@ -122,18 +122,24 @@ class Checker:
         value = self.model.get(directory, {}).get(leaf)
         return None if value is None else value + b"\n"
 
+    def compare(self, what: str, path: bytes, seen: object, wanted: object) -> None:
+        """Count what is stale, and remember it."""
+        if seen != wanted:
+            self.counts[f"stale {what}"] += 1
+            self.wrong.append(f"{path!r}: {what}: {seen!r}, not {wanted!r} ({dict(self.counts)})")
+
     def check(self, directory: bytes, leaf: bytes) -> None:
         """What is seen now must be what the store holds."""
         if self.random.randrange(3):
             seen, wanted = self.read(directory, leaf), self.expected(directory, leaf)
             self.counts["opens"] += 1
-            self.counts["stale opens"] += seen != wanted
+            self.compare("opens", directory + b"/" + leaf, seen, wanted)
         else:
             names, nodes = self.listing(directory), sorted(self.model.get(directory, {}))
             if nodes and not names and self.late(directory, nodes[0]) is not None:
                 names = self.listing(directory)
             self.counts["listings"] += 1
-            self.counts["stale listings"] += names != nodes
+            self.compare("listings", directory, names, nodes)
 
     def measure(self, directory: bytes, leaf: bytes) -> None:
         """How long until what is seen is what the store holds."""
@@ -141,7 +147,7 @@ class Checker:
         wanted = self.expected(directory, leaf)
         while self.read(directory, leaf) != wanted:
             if time.monotonic() - start_s > LAG_MAX_S:
-                self.counts["stuck"] += 1
+                self.stuck(directory + b"/" + leaf)
                 return
         self.lags_s.append(time.monotonic() - start_s)
 
@@ -158,7 +164,8 @@ class Checker:
             return
         self.model[directory][leaf] = value
         self.counts["own writes"] += 1
-        self.counts["stale own writes"] += self.read(directory, leaf) != value + b"\n"
+        seen = self.read(directory, leaf)
+        self.compare("own writes", directory + b"/" + leaf, seen, value + b"\n")
 
 
 def run(checker: Checker, look: Callable[[bytes, bytes], None], going: Callable[[], bool]) -> None:
@@ -168,29 +175,3 @@ def run(checker: Checker, look: Callable[[bytes, bytes], None], going: Callable[
         look(directory, leaf)
         if not checker.random.randrange(4):
             checker.own(directory, leaf)
-
-
-def main() -> int:
-    kind, cache, seconds = sys.argv[1:]
-    assert kind in KINDS
-    deadline_s = time.monotonic() + float(seconds)
-    with (
-        TemporaryDirectory(prefix="xsfs-") as folder,
-        Daemon(kind, Path(folder)) as daemon,
-        Mounted(daemon.socket, f"cache={cache}") as mounted,
-        xsfs.Client(daemon.socket) as client,
-    ):
-        checker = Checker(client, mounted.path, time.time_ns())
-        look = checker.measure if cache == "watch" else checker.check
-        run(checker, look, lambda: time.monotonic() < deadline_s)
-    print(kind, cache, dict(checker.counts))
-    if checker.lags_s:
-        last = quantiles(checker.lags_s, n=100)
-        print(f"lag: median {median(checker.lags_s) * 1e3:.2f} ms, 99% {last[98] * 1e3:.2f} ms")
-    return any(
-        count for name, count in checker.counts.items() if "stale" in name or name == "stuck"
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,14 +3,13 @@
 """Four writers change 2,000 nodes while inotifywait watches: is anything missed, or kept?
 
 Each writer is a process with a connection and nodes of its own, so that it knows what became of
-each node, and when. Over both daemons; ends with status 1 when something is wrong.
+each node, and when.
 
-    python -m tests.soak.events [CHANGES]
+    python -m tests.soak.events KIND CHANGES
 """
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import random
@@ -18,23 +17,24 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import xsfs
 from tests.inotify import MODIFY, Heard, Inotify
 from tests.mount.mounting import Mounted
 from tests.programs import Program
-from tests.xen.daemons import KINDS, Daemon
+from tests.soak.run import Result, go_on, resident_kb
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
+    from pathlib import Path
+
+    from tests.soak.run import Run
+    from tests.xen.daemons import Daemon
 
 WRITERS = 4
 GROUPS = 40
 NODES = 2000
-CHANGES = 100_000
 
 # One change in so many removes its node, until the next change makes it again.
 REMOVALS = 10
@@ -56,10 +56,17 @@ def nodes(writer: int, of: int) -> list[str]:
 
 
 def write(
-    socket: str, mount: Path, writer: int, count: int, of: int, pace: int, report: Connection
+    socket: str,
+    mount: Path,
+    writer: int,
+    seed: int,
+    count: int,
+    of: int,
+    pace: int,
+    report: Connection,
 ) -> None:
     """A writer's life."""
-    chance = random.Random(writer)
+    chance = random.Random(seed + writer)
     mine = nodes(writer, of)
     last: Last = {}
     with xsfs.Client(unix_socket_path=socket) as client, Inotify() as caught_up:
@@ -120,14 +127,8 @@ class Watched:
         self._program.stop()
 
 
-def resident_kb(pid: int) -> int:
-    """Memory of a process."""
-    with open(f"/proc/{pid}/statm") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGESIZE") // 1024
-
-
-def soak(daemon: Daemon, changes: int, of: int) -> list[str]:
-    """Let them write, and say what is wrong afterwards."""
+def soak(daemon: Daemon, changes: int, of: int, seed: int = 0) -> Result:
+    """Let them write, and see what was heard of it."""
     with (
         Mounted(daemon.socket) as mounted,
         xsfs.Client(unix_socket_path=str(daemon.socket)) as client,
@@ -152,7 +153,7 @@ def soak(daemon: Daemon, changes: int, of: int) -> list[str]:
                 # All the time: inotify keeps no more than 16,384 events.
                 reading = reader.submit(watched.read_to, "end/1")
                 try:
-                    last = run_writers(daemon, mounted.path, changes, of)
+                    last = run_writers(daemon, mounted.path, changes, of, seed)
                 finally:
                     written_s = time.monotonic()
                     client.write(b"/end/1", b"")
@@ -167,16 +168,15 @@ def soak(daemon: Daemon, changes: int, of: int) -> list[str]:
         after_kb = resident_kb(mounted.process.pid)
         if after_kb > before_kb + GROWTH_KB:
             wrong.append(f"memory grew from {before_kb} to {after_kb} KB")
-        stats = json.loads((mounted.path / ".xsfs" / "stats").read_text())
-        print(
-            f"{daemon.kind}: {changes} changes at {changes / (written_s - started_s):.0f}/s, "
-            f"heard {heard_s - written_s:.2f} s later; {dict(watched.counts)}; {stats}; "
-            f"memory {before_kb} -> {after_kb} KB"
-        )
-        return wrong
+        peaks = {
+            "heard after (s)": heard_s - written_s,
+            "changes/s": changes / (written_s - started_s),
+            "memory (KB)": after_kb,
+        }
+        return Result({"changes": changes, **watched.counts}, peaks, wrong)
 
 
-def run_writers(daemon: Daemon, mount: Path, changes: int, of: int) -> Last:
+def run_writers(daemon: Daemon, mount: Path, changes: int, of: int, seed: int) -> Last:
     """All writers at once; what they left."""
     context = multiprocessing.get_context("spawn")
     last: Last = {}
@@ -184,7 +184,8 @@ def run_writers(daemon: Daemon, mount: Path, changes: int, of: int) -> Last:
     for writer in range(WRITERS):
         ours, theirs = context.Pipe(duplex=False)
         share = changes // WRITERS
-        args = (str(daemon.socket), mount, writer, share, of, PACE[daemon.kind], theirs)
+        pace = PACE[daemon.kind]
+        args = (str(daemon.socket), mount, writer, seed, share, of, pace, theirs)
         process = context.Process(target=write, args=args)
         process.start()
         theirs.close()
@@ -216,14 +217,13 @@ def check(mount: Path, watched: Watched, last: Last, every: list[str]) -> list[s
 
 
 def main() -> int:
-    """Soak both daemons."""
-    changes = int(sys.argv[1]) if len(sys.argv) > 1 else CHANGES
-    wrong = []
-    for kind in KINDS:
-        with TemporaryDirectory(prefix="xsfs-") as folder, Daemon(kind, Path(folder)) as daemon:
-            wrong += soak(daemon, changes, NODES)
-    print("\n".join(wrong[:50]))
-    return 1 if wrong else 0
+    """One more piece."""
+    kind, changes = sys.argv[1:]
+
+    def work(daemon: Daemon, so_far: Run) -> Result:
+        return soak(daemon, int(changes), NODES, so_far.seed)
+
+    return go_on("events", work, kind)
 
 
 if __name__ == "__main__":

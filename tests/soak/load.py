@@ -3,7 +3,6 @@
 """Many processes do everything there is to do through one mount: is anything wrong, lost, or kept?
 
 Each has a directory of its own, with a model beside it, and all share one where they conflict.
-Ends with status 1 when something is wrong.
 
     python -m tests.soak.load KIND SECONDS
 """
@@ -18,19 +17,20 @@ import traceback
 from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from tests.mount.mounting import Mounted
 from tests.mount.outside import Outside
-from tests.soak.events import resident_kb
+from tests.soak.run import Result, descriptors, go_on, resident_kb
 from tests.soak.shared import Shared
 from tests.soak.subtree import Subtree
-from tests.xen.daemons import KINDS, Daemon
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
+    from pathlib import Path
+
+    from tests.soak.run import Run
+    from tests.xen.daemons import Daemon
 
 # One operation in so many is in the shared part.
 SHARED = 8
@@ -59,10 +59,10 @@ def place(number: int) -> str:
     return f"load/own/{number}"
 
 
-def work(mount: Path, number: int, deadline_s: float, report: Connection) -> None:
+def live(mount: Path, number: int, seed: int, deadline_s: float, report: Connection) -> None:
     """A process's life."""
-    own = Subtree(mount, place(number), seed=number)
-    shared = Shared(mount, number)
+    own = Subtree(mount, place(number), seed=seed + number)
+    shared = Shared(mount, number, seed)
     wrong = []
     try:
         steps = 0
@@ -79,11 +79,6 @@ def work(mount: Path, number: int, deadline_s: float, report: Connection) -> Non
     report.close()
 
 
-def descriptors(pid: int) -> int:
-    """How many files a process has open."""
-    return len(os.listdir(f"/proc/{pid}/fd"))
-
-
 @dataclass
 class Load:
     """The load on one mount, and what is wrong afterwards."""
@@ -92,9 +87,10 @@ class Load:
     mounted: Mounted
     seconds: float
     processes: int = 64
+    seed: int = 0
 
-    def run(self) -> list[str]:
-        """Let them work; what is wrong."""
+    def run(self) -> Result:
+        """Let them work."""
         assert self.mounted.process is not None
         mount, pid = self.mounted.path, self.mounted.process.pid
         Shared.prepare(mount)
@@ -112,8 +108,10 @@ class Load:
             wrong.append(f"memory grew from {early_kb} to {late_kb} KB")
         if after > before:
             wrong.append(f"there were {before} descriptors, and are {after}")
-        self._say(reports, f"memory {early_kb} -> {late_kb} KB, descriptors {before} -> {after}")
-        return wrong
+        own = sum((report.counts for report in reports), Counter[str]())
+        shared = sum((report.shared for report in reports), Counter[str]())
+        counts = {"operations of one's own": own.total(), "operations in common": shared.total()}
+        return Result(counts, {"memory (KB)": late_kb, "descriptors": after}, wrong)
 
     def _work(self, pid: int) -> tuple[list[Report], int]:
         """All processes at once; what they found, and the memory after a quarter of the time."""
@@ -125,8 +123,8 @@ class Load:
         try:
             for number in range(self.processes):
                 ours, theirs = context.Pipe(duplex=False)
-                args = (self.mounted.path, number, deadline_s, theirs)
-                process = context.Process(target=work, args=args)
+                args = (self.mounted.path, number, self.seed, deadline_s, theirs)
+                process = context.Process(target=live, args=args)
                 process.start()
                 theirs.close()
                 started.append((process, ours))
@@ -164,28 +162,16 @@ class Load:
             store.rm(b"/load")
         return wrong
 
-    def _say(self, reports: list[Report], memory: str) -> None:
-        own = sum((report.counts for report in reports), Counter[str]())
-        shared = sum((report.shared for report in reports), Counter[str]())
-        print(
-            f"{self.daemon.kind}: {self.processes} processes, "
-            f"{(own.total() + shared.total()) / self.seconds:.0f} operations/s, {dict(own)}; "
-            f"shared {dict(shared)}; {memory}; {self.mounted.stats()}"
-        )
-
 
 def main() -> int:
-    """Load one daemon."""
+    """One more piece."""
     kind, seconds = sys.argv[1:]
-    assert kind in KINDS
-    with (
-        TemporaryDirectory(prefix="xsfs-") as folder,
-        Daemon(kind, Path(folder)) as daemon,
-        Mounted(daemon.socket) as mounted,
-    ):
-        wrong = Load(daemon, mounted, float(seconds)).run()
-    print("\n".join(wrong[:50]))
-    return 1 if wrong else 0
+
+    def work(daemon: Daemon, so_far: Run) -> Result:
+        with Mounted(daemon.socket) as mounted:
+            return Load(daemon, mounted, float(seconds), seed=so_far.seed).run()
+
+    return go_on("load", work, kind)
 
 
 if __name__ == "__main__":

@@ -43,12 +43,13 @@ class Shared:
     Args:
         mount: the mountpoint.
         number: of this process.
+        seed: of what it does, with the number.
     """
 
-    def __init__(self, mount: Path, number: int) -> None:
+    def __init__(self, mount: Path, number: int, seed: int) -> None:
         self._mount = mount
         self._number = number
-        self._random = random.Random(number)
+        self._random = random.Random(seed + number)
         self._view = f"{mount}/.transactions/shared-{number}"
         self.increments = 0
         self.counts: Counter[str] = Counter()
