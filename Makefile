@@ -137,20 +137,20 @@ test: venv debian-test
 bench: venv xen
 	$(BIN)/python -m tests.bench
 
+# What goes on in pieces: each run adds to what the state files below build/soak have. One part:
+#   .venv/bin/python -m tests.soak.coherence xenstored strict 540
 soak: venv xen
-	$(BIN)/python -m tests.soak.events
 	for daemon in xenstored oxenstored; do \
-		$(BIN)/python -m tests.soak.load $$daemon 600 || exit 1; \
+		for cache in strict watch off; do \
+			$(BIN)/python -m tests.soak.coherence $$daemon $$cache 540 || exit 1; \
+		done; \
+		$(BIN)/python -m tests.soak.events $$daemon 100000 || exit 1; \
+		$(BIN)/python -m tests.soak.load $$daemon 540 || exit 1; \
+		$(BIN)/python -m tests.soak.nodes $$daemon 100000 || exit 1; \
+		$(BIN)/python -m tests.soak.watches $$daemon 10000 || exit 1; \
+		$(BIN)/python -m tests.soak.endurance $$daemon 540 || exit 1; \
 	done
-	for daemon in xenstored oxenstored; do for cache in strict watch off; do \
-		$(BIN)/python -m tests.mount.coherence $$daemon $$cache 600 || exit 1; \
-	done; done
-
-# Goes on where it ended, below build/fuzz; SECONDS for each target.
-SECONDS ?= 60
-fuzz: venv
-	$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
-	$(BIN)/python -m tests.soak.fuzz --seconds $(SECONDS)
+	$(BIN)/python -m tests.soak
 
 clean:
 	rm -rf .venv build

@@ -40,6 +40,7 @@ _NAMES = {
     0x40000000: "ISDIR",
 }
 MODIFY = 0x2
+CREATE = 0x100
 ALL_EVENTS = 0xFFF
 
 _HEADER = struct.Struct("iIII")
