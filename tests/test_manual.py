@@ -39,7 +39,7 @@ def page(path: Path = PAGES[0]) -> str:
     if shutil.which("man") is None:
         missing("man is missing (Debian: man-db)")
     done = subprocess.run(
-        ["man", "-l", "--warnings", "-E", "ascii", "-P", "cat", path],
+        ["man", "-l", "--nj", "--warnings", "-E", "ascii", "-P", "cat", path],
         env={"PATH": os.environ["PATH"], "MANWIDTH": "200", "LC_ALL": "C.UTF-8"},
         capture_output=True,
         text=True,

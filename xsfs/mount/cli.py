@@ -46,6 +46,7 @@ Mount options, beside those that mount(8) knows for every file system:
 
 {_table(DESCRIPTIONS)}
 
+`xsfs doctor` looks at all that a mount needs, and says what to do where something is amiss.
 Unmount with `umount MOUNTPOINT`, as a user with `fusermount3 -u MOUNTPOINT`.
 The manual is xsfs(8)."""
 
@@ -117,6 +118,7 @@ def print_version() -> None:
     import platform
     from importlib.metadata import version
 
+    mounts.require_pyfuse3()
     import pyfuse3  # noqa: F401 - loads the libfuse that it was built for
 
     with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
@@ -152,6 +154,10 @@ def parse_mount_helper(words: Sequence[str]) -> Arguments | None:
 
 def main() -> int:
     """The xsfs command; the exit status: 0, 1 (it failed), 2 (a wrong command line)."""
+    if sys.argv[1:] == ["doctor"]:
+        from xsfs.mount import doctor
+
+        return doctor.main()
     return _run(lambda: parse_arguments(sys.argv[1:]))
 
 

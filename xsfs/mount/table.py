@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import importlib.util
 import os
 import re
 import shutil
@@ -153,8 +154,21 @@ def detach_all(device: int) -> None:
                 detach(mount.mountpoint)
 
 
+def require_pyfuse3() -> None:
+    """See that what mounts is installed; the clients do without.
+
+    Raises:
+        MountError: not so.
+    """
+    if importlib.util.find_spec("pyfuse3") is None:
+        raise MountError(
+            "pyfuse3 is missing, without which nothing can be mounted: `pip install pyfuse3` "
+            "(it takes gcc, pkg-config and Debian's libfuse3-dev and python3-dev)"
+        )
+
+
 def check_fuse(options: Collection[str]) -> None:
-    """See that this user may mount by FUSE at all, where the kernel's own word says too little.
+    """See that this user can mount by FUSE at all, and say what is missing if not.
 
     Args:
         options: what goes on to libfuse.
@@ -162,6 +176,7 @@ def check_fuse(options: Collection[str]) -> None:
     Raises:
         MountError: not so.
     """
+    require_pyfuse3()
     try:
         os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
     except FileNotFoundError:
