@@ -31,6 +31,7 @@ SAVES = {
     "gawk of several": "echo one > g; gawk -i inplace '{ print \"two\" }' f g",
     "patch": f"printf '%s' '{PATCH}' | patch -s f",
     "rsync": "mkdir -p $T; echo two > $T/f; rsync -aI --no-owner --no-group $T/f f",
+    "rsync with attributes": "mkdir -p $T; cp -a f $T/f; echo two > $T/f; rsync -aXI $T/f f",
     "rsync of times": "mkdir -p $T; echo two > $T/f; rsync -tI $T/f f",
     "sed": "sed -i s/one/two/ f",
     "perl": "perl -pi -e s/one/two/ f",
@@ -146,6 +147,31 @@ def test_it_is_renamed_as_any_file_is(here: Here) -> None:
         os.rename(here.path / "f", here.path / "f.AbCdEf")
     sh("mv f.AbCdEf d/moved", here.path)
     assert here.store.tree(here.node) == {b"": b"", b"/f": b"one", b"/d": b"", b"/d/moved": b""}
+
+
+def test_renamed_onto_a_directorys_own_value(here: Here) -> None:
+    sh("mkdir d; echo one > d/.value; cat d/.value", here.path)
+    os.close(mkstemp(here, "d/f.AbCdEf"))
+    (here.path / "d/f.AbCdEf").write_text("two")
+    os.rename(here.path / "d/f.AbCdEf", here.path / "d/.value")
+    assert (here.path / "d/.value").read_text() == "two\n"
+    assert here.tap.values(here.at(b"d")) == [b"one", b"two"]
+    assert os.listdir(here.path / "d") == [".value"]
+
+
+def test_permissions_that_were_set_are_the_nodes(here: Here) -> None:
+    here.store.write(here.at(b"f"), b"one")
+    os.close(mkstemp(here))
+    os.setxattr(here.path / "f.AbCdEf", "user.xenstore.perms", b"n0,r7")
+    assert os.getxattr(here.path / "f.AbCdEf", "user.xenstore.perms") == b"n0,r7"
+    with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+        os.setxattr(here.path / "f.AbCdEf", "user.xenstore.perms", b"none")
+    (here.path / "f.AbCdEf").write_text("two")
+    here.tap.start()
+    os.rename(here.path / "f.AbCdEf", here.path / "f")
+    assert here.tap.count(Op.TRANSACTION_START) == 1
+    assert (here.store.read(here.at(b"f")), here.store.perms(here.at(b"f"))) == (b"two", b"n0,r7")
+    assert os.getxattr(here.path / "f", "user.xenstore.perms") == b"n0,r7"
 
 
 @pytest.mark.parametrize(

@@ -329,20 +329,16 @@ class Operations:
     ) -> None:
         self._require_writable()
         old, new = self._directory(parent_inode_old), self._directory(parent_inode_new)
-        file = self._entries.scratch.in_directory(old.node).get(name_old)
-        if file is None:
-            self._require_node(old, name_old)
-        if name_new == filenames.VALUE:
-            raise FSError(errno.EPERM)
-        if file is not None:
+        scratch = self._entries.scratch
+        if (file := scratch.in_directory(old.node).get(name_old)) is not None:
             if flags & ~pyfuse3.RENAME_NOREPLACE:
                 raise FSError(errno.EINVAL)
-            exclusive = bool(flags)
-            await self._entries.scratch.store(
-                file, self._changes, new.node, name_new, exclusive=exclusive
-            )
-            self._entries.scratch.remove(old.node, name_old)
+            await scratch.store(file, self._changes, new.node, name_new, exclusive=bool(flags))
+            scratch.remove(old.node, name_old)
             return
+        self._require_node(old, name_old)
+        if name_new == filenames.VALUE:
+            raise FSError(errno.EPERM)
         await self._changes.rename(old.node, name_old, new.node, name_new, flags)
 
     def _require_node(self, parent: Inode, name: bytes) -> None:

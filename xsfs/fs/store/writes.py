@@ -112,33 +112,51 @@ class Steps:
             raise value
 
     async def write(
-        self, node: Node, value: bytes, *, exclusive: bool = False, late: bool = False
+        self,
+        node: Node,
+        value: bytes,
+        *,
+        exclusive: bool = False,
+        late: bool = False,
+        perms: bytes = b"",
     ) -> None:
         """Store a node's value; creates the node when it is pending.
 
         Args:
             exclusive: the node must not exist yet.
             late: as in `stored`.
+            perms: permissions to be set with it, as `n0,r5`.
 
         Raises:
             FSError: ENOENT when the node is gone, EEXIST when it must not be there.
+            InvalidPermission: an entry is malformed.
             StoreError: the store refused it; the old value stays.
         """
         path, parent = node.path, node.parent
         if not node.alive:
             raise FSError(errno.ENOENT)
 
-        async def create(tx_id: int) -> None:
-            if parent is not None:
-                await self.require_missing(parent, node.name, tx_id)
-            await self.client.call(requests.write(path, value), tx_id)
+        batch = [requests.write(path, value)]
+        if perms:
+            batch.append(requests.set_perms(path, perms.split(b",")))
+        joined = perms.replace(b",", b"\0") + b"\0" if perms else None
 
-        with self.expect(node, path, exists=True, value=value):
-            if exclusive:
-                await self._create(node, create)
+        async def change(tx_id: int) -> None:
+            if exclusive and parent is not None:
+                await self.require_missing(parent, node.name, tx_id)
+            for request in batch:
+                await self.client.call(request, tx_id)
+
+        with self.expect(node, path, exists=True, value=value, perms=joined):
+            if exclusive or perms:
+                await self._create(node, change)
             else:
-                await self.client.call(requests.write(path, value), node.view.tx_id)
+                await change(node.view.tx_id)
         await self.stored(node, value, late=late)
+        if joined is not None:
+            node.perms_are_set = True
+            if node.announced is not None:
+                node.announced = node.announced._replace(perms=joined)
 
     async def _create(self, node: Node, create: Callable[[int], Awaitable[None]]) -> None:
         try:

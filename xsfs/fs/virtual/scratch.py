@@ -22,7 +22,7 @@ import trio
 
 from xsfs.fs.model import names as filenames
 from xsfs.fs.model.states import InodeKind
-from xsfs.fs.store.handles import Handle, ValueHandle
+from xsfs.fs.store.handles import Handle
 from xsfs.fs.store.reads import FSError
 from xsfs.fs.virtual.files import VirtualFile
 
@@ -47,7 +47,7 @@ def is_scratch(name: bytes, flags: int, mode: int) -> bool:
     """Whether open(2) makes a scratch file: as mkstemp(3) does, not as cp(1)."""
     if not flags & os.O_EXCL or len(name) > filenames.NAME_MAX or filenames.is_node_name(name):
         return False
-    if filenames.split_suffix(name)[1]:
+    if name == filenames.VALUE or filenames.split_suffix(name)[1]:
         return False
     of_mkstemp = flags & os.O_ACCMODE == os.O_RDWR and stat.S_IMODE(mode) == 0o600
     return of_mkstemp or _PATCHS.fullmatch(name) is not None
@@ -61,6 +61,8 @@ class ScratchFile(VirtualFile):
         self.mode = stat.S_IFREG | 0o600
         self.owner = self._owner = owner
         self.text = bytearray()
+        # The node's permissions to be, as `n0,r5`; b"" when nobody has set any.
+        self.perms = b""
         self.changed_ns = time.time_ns()
         # How many have it open, and since when nobody has.
         self.handles = 0
@@ -202,20 +204,25 @@ class ScratchFiles:
         Raises:
             FSError, StoreError, InvalidPayload: it cannot; all is as before.
         """
-        before = parent.children.get(name) if parent.children else None
-        replaced = before.inode(InodeKind.FILE) if before is not None else None
+        table = changes.tree.table
+        if name == filenames.VALUE:
+            replaced = parent.inode(InodeKind.VALUE)
+        else:
+            before = (parent.children or {}).get(name)
+            replaced = None if before is None else before.inode(InodeKind.FILE)
         inode, new = await changes.create(parent, name, exclusive=exclusive)
-        handle = ValueHandle(
-            changes.tree, changes, inode.node, os.O_WRONLY, created=new, exclusive=exclusive
-        )
+        node = inode.node
+        value = filenames.from_text(bytes(file.text), self._raw)
         try:
-            await handle.open(truncate=not new)
-            if file.text:
-                await handle.write(0, bytes(file.text))
-            await handle.sync()
+            await changes.write(node, value, exclusive=exclusive, perms=file.perms)
+        except BaseException:
+            if new and node.pending:
+                changes.record_removal(node)
+            raise
         finally:
-            await handle.release()
-            changes.tree.table.discard(inode)
-        if replaced is not None and replaced.node is before:
+            table.discard(inode)
+        for poller in node.pollers or ():
+            poller.wake(certain=True)
+        if replaced is not None and replaced.node is node:
             # As the kernel has it: the name stands for another file now.
-            changes.tree.table.retire(replaced)
+            table.retire(replaced)

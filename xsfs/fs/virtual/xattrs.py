@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 
 from xsfs.fs.model.states import InodeKind
 from xsfs.fs.store.reads import FSError
+from xsfs.fs.virtual.files import VirtualInode
+from xsfs.fs.virtual.scratch import ScratchFile
+from xsfs.protocol import perms
 
 if TYPE_CHECKING:
     from xsfs.fs.model.nodes import Inode, Node
@@ -34,6 +37,9 @@ class Xattrs:
 
     def names(self, inode: Inode) -> list[bytes]:
         """Those that an inode has."""
+        scratch = _scratch(inode)
+        if scratch is not None:
+            return [_PERMS] if scratch.perms else []
         return [] if _node(inode) is None else [_PERMS, _PATH]
 
     async def get(self, inode: Inode, name: bytes) -> bytes:
@@ -43,7 +49,9 @@ class Xattrs:
             FSError: ENODATA when there is none of that name.
             StoreError: what the store said.
         """
-        node = _node(inode)
+        scratch, node = _scratch(inode), _node(inode)
+        if scratch is not None and scratch.perms and name == _PERMS:
+            return scratch.perms
         if node is not None and name == _PATH:
             return node.path
         if node is not None and name == _PERMS and not node.pending:
@@ -58,7 +66,12 @@ class Xattrs:
             InvalidPermission: an entry is malformed.
             StoreError: the store refused it.
         """
-        node = _node(inode)
+        scratch, node = _scratch(inode), _node(inode)
+        if scratch is not None and name in (_PERMS, _PATH):
+            # Where the original stood is not ours to set.
+            if name == _PERMS:
+                scratch.perms = b",".join(perms.check(value.split(b",")))
+            return
         if node is None or name not in (_PERMS, _PATH):
             raise FSError(errno.EOPNOTSUPP)
         if name == _PERMS:
@@ -74,6 +87,12 @@ class Xattrs:
             FSError: EPERM, or ENODATA when there is none of that name.
         """
         raise FSError(errno.EPERM if name in (_PERMS, _PATH) else errno.ENODATA)
+
+
+def _scratch(inode: Inode) -> ScratchFile | None:
+    """The scratch file that an inode shows."""
+    file = inode.virtual_file if isinstance(inode, VirtualInode) else None
+    return file if isinstance(file, ScratchFile) else None
 
 
 def _node(inode: Inode) -> Node | None:
