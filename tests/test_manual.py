@@ -105,6 +105,17 @@ def test_the_readme_maps_what_the_page_describes() -> None:
     assert mapped == described
 
 
+def test_each_program_that_the_readme_says_listens_is_tried() -> None:
+    text = README.read_text()
+    sentence = re.search(r"store\. (inotifywait, [^`]*?) and all others\s+that listen", text)
+    assert sentence is not None
+    programs = sentence[1].replace(".", "_").split(", ")
+    tests = "".join(path.read_text() for path in (ROOT / "tests/mount").glob("test_*.py"))
+    assert len(programs) >= 5
+    for program in programs:
+        assert re.search(rf"def test_(\w+_)?{program}_", tests), program
+
+
 def test_the_readme_has_no_option_but_those_of_the_page() -> None:
     shown = {
         re.sub("=.*", "=", option)

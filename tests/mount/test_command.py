@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING
 
@@ -294,6 +295,27 @@ def test_no_fuse(bare: Machine) -> None:
     assert done.stderr == (
         "xsfs: /dev/fuse is missing: `modprobe fuse`, or hand the device to this container\n"
     )
+
+
+_WITHOUT_PYFUSE3 = """
+import sys
+sys.modules["pyfuse3"] = None
+from xsfs.mount.cli import main
+sys.exit(main())
+"""
+
+
+def test_no_pyfuse3(mountpoint: Path) -> None:
+    for words in (["embedded", str(mountpoint)], ["-V"]):
+        done = subprocess.run(
+            [sys.executable, "-c", _WITHOUT_PYFUSE3, *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (1, "")
+        (line,) = done.stderr.splitlines()
+        assert line.startswith("xsfs: pyfuse3 is missing, without which nothing can be mounted: ")
 
 
 # -- logs -------------------------------------------------------------------------------------

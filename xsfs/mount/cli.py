@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""The xsfs command: understands its arguments, starts the daemon, says in one line what failed.
+"""The xsfs command: parses its arguments, starts the daemon, reports in one line what failed.
 
 The command line is what mount(8) makes of `mount -t fuse xsfs M` and of an fstab line.
 """
@@ -56,11 +56,11 @@ def _table(rows: Sequence[tuple[str, str]]) -> str:
 
 
 class UsageError(Exception):
-    """The command line makes no sense; exit status 2."""
+    """The command line is wrong; exit status 2."""
 
 
 class Arguments(NamedTuple):
-    """The command line, understood."""
+    """The command line, parsed."""
 
     source: str | None
     mountpoint: str
@@ -72,8 +72,8 @@ def parse_arguments(words: Sequence[str]) -> Arguments:
     """MountOptions and at most two names, in any order, as mount(8) and people give them.
 
     Raises:
-        UsageError: it makes no sense.
-        OptionError: a mount option makes none.
+        UsageError: it is wrong.
+        OptionError: a mount option is wrong.
         SystemExit: for -h and -V, which have printed what they print.
     """
     names: list[str] = []
@@ -137,7 +137,7 @@ def parse_mount_helper(words: Sequence[str]) -> Arguments | None:
     """The command line of mount.xsfs, by mount(8); None when it is to do nothing (`mount -f`).
 
     Raises:
-        UsageError, OptionError: it makes no sense.
+        UsageError, OptionError: it is wrong.
     """
     try:
         switches, names = getopt.gnu_getopt(list(words), "sfnvN:t:o:")

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""The process that serves a mount: in the foreground, or behind the caller's back.
+"""The process that serves a mount, in the foreground or in the background.
 
-How it starts, says that it is ready, and ends. What it serves is session.py's, where its log
-goes is log.py's. In the background the caller waits until the mount answers. It forks while of
-one thread still, and loads what takes time in the child alone.
+It starts, reports that the mount is ready, and ends here; session.py serves the mount, log.py
+writes the log. In the background the caller waits until the mount answers. The fork happens
+while the process has one thread, and the child alone imports what takes long.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def background(source: str | None, mountpoint: str, options: MountOptions) -> No
 
 
 def _hear(result: int, timeout_s: float) -> bytes | None:
-    """All that the daemon says before it falls silent; None when that takes too long."""
+    """All that the daemon writes until it closes the pipe; None after `timeout_s` without any."""
     said = b""
     while select.select([result], [], [], timeout_s)[0]:
         piece = os.read(result, 4096)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class OptionError(ValueError):
-    """An option that is unknown, or has no sense as it stands; says which."""
+    """An option that is unknown or has a wrong value; the text names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ DESCRIPTIONS = (
 )
 
 
-# Words that mount(8) and fstab pass and that say nothing to us, or are for other readers.
+# Words of mount(8) and fstab that do not concern the file system.
 _IGNORED = frozenset(
     {
         "rw",
@@ -127,7 +127,7 @@ _SWITCHES = {
     "debug": "debug",
     "nonempty": "nonempty",
 }
-# Words for the kernel's security modules.
+# Words that go to the kernel's security modules.
 _SECURITY = frozenset({"context", "fscontext", "defcontext", "rootcontext"})
 
 
@@ -141,7 +141,7 @@ def parse(text: str) -> MountOptions:
     """The options that `text` names, separated by commas; later ones win.
 
     Raises:
-        OptionError: one is unknown, or its value makes no sense.
+        OptionError: one is unknown, or its value is wrong.
     """
     values: dict[str, object] = {}
     fuse: set[str] = set()

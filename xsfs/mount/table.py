@@ -1,9 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""What is mounted where, as the kernel tells it; stale mounts of ours are cleaned up here.
+"""The kernel's mount table, and the removal of stale mounts of ours.
 
-Never touches a file below a mountpoint: a daemon that did so with its own mount would wait
-for itself.
+Accesses no file below a mountpoint: a daemon that did so on its own mount would deadlock.
 """
 
 from __future__ import annotations
