@@ -72,7 +72,7 @@ class Raced(FileSystem):
     client: Interrupted
 
     def __init__(self, socket: Path) -> None:
-        super().__init__(str(socket), Options(), Interrupted)
+        super().__init__(str(socket), Options(timeout_s=60), Interrupted)
         self.rival = self.client.rival = Rival(str(socket))
 
     async def open(self, path: bytes, flags: int) -> Handle:

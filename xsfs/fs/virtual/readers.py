@@ -19,6 +19,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import time
 from collections import Counter
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -35,9 +36,9 @@ log = logging.getLogger(__name__)
 # So many reads may wait at once: each holds one of the tasks that serve all requests.
 WAITING_MAX = 1000
 
-# How often, at most, the readers are looked at that have waited for so long, in seconds; and how
-# many times as long as a look takes the next one is put off.
-_LOOK_S = 0.3
+# How often, at most and at least, the readers are looked at that have waited for so long, in
+# seconds; in between, how many times the processor time of a look the next one is put off.
+_LOOK_S = (0.3, 1.0)
 _REST = 30
 
 # How long a read waits whose reader cannot be found, in seconds.
@@ -90,14 +91,14 @@ class Readers:
         while True:
             await self._begun.wait()
             self._begun = trio.Event()
-            delay_s = _LOOK_S
+            delay_s, longest_s = _LOOK_S
             while self._waits:
                 await trio.sleep(delay_s)
                 now_s = trio.current_time()
-                waits = [wait for wait in self._waits if wait.since_s <= now_s - _LOOK_S]
+                waits = [wait for wait in self._waits if wait.since_s <= now_s - _LOOK_S[0]]
                 if waits:
                     counts = Counter(wait.ino for wait in waits)
-                    threads, interrupted = await trio.to_thread.run_sync(
+                    threads, interrupted, used_s = await trio.to_thread.run_sync(
                         _look, counts, threads, device
                     )
                     seen = set().union(*threads.values())
@@ -105,23 +106,26 @@ class Readers:
                         unseen = wait.ino not in seen and wait.since_s <= now_s - _UNSEEN_S
                         if unseen or wait.ino in interrupted:
                             wait.scope.cancel()
-                delay_s = max(_LOOK_S, _REST * (trio.current_time() - now_s))
+                    delay_s = min(max(_LOOK_S[0], _REST * used_s), longest_s)
 
 
 def _look(
     counts: Mapping[int, int], known: Mapping[int, set[int]], device: int
-) -> tuple[dict[int, set[int]], set[int]]:
-    """The threads that read files, and the files (inode numbers) whose reader has a signal.
+) -> tuple[dict[int, set[int]], set[int], float]:
+    """The threads that read files, the files (inode numbers) whose reader has a signal, and what
+    processor time it took to see that, in seconds.
 
     Args:
         counts: how many reads wait, by inode number.
         known: the threads that were found before, and what each may be reading.
     """
+    start_s = time.thread_time()
     threads = {tid: inos for tid, inos in known.items() if _waits_for_fuse(tid)}
     seen = Counter(ino for inos in threads.values() for ino in inos)
     if any(seen[ino] < count for ino, count in counts.items()):
         threads = dict(_find(counts.keys(), device))
-    return threads, set().union(*(inos for tid, inos in threads.items() if _has_signal(tid)))
+    interrupted = set().union(*(inos for tid, inos in threads.items() if _has_signal(tid)))
+    return threads, interrupted, time.thread_time() - start_s
 
 
 def _find(inos: Iterable[int], device: int) -> Iterator[tuple[int, set[int]]]:
