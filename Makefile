@@ -29,7 +29,7 @@ FILES := share/man/man5/xsfs.5 share/man/man8/xsfs.8 \
 TO_INSTALL := fuse3 libfuse3-dev pkg-config gcc libc6-dev python3-dev python3-venv
 TO_SHOW := inotify-tools tree
 TO_TEST := $(TO_SHOW) jq man-db mandoc systemd openssh-client attr rsync entr vim incron zsh fish \
-	gawk patch
+	ed fd-find gawk mc ncdu node-chokidar nodejs patch ranger rclone ripgrep
 
 # Installs those of $(1) that are missing.
 define debian
