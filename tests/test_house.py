@@ -8,6 +8,7 @@ What is imported for types alone counts as well, where it is not said otherwise.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -224,3 +225,12 @@ def test_the_model_runs_with_no_event_loop_and_no_clock() -> None:
     command = [sys.executable, "-c", _MODEL]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "MODIFIED n\n"
+
+
+def test_the_tests_map_names_every_section_of_the_readme() -> None:
+    tests = Path(__file__).parent
+    text = (tests / "README.md").read_text()
+    named = set(re.findall(r"`([\w/]+\.py)`", text))
+    assert not [name for name in named if not (tests / name).exists()]
+    sections = re.findall(r"^## (.+)$", (tests.parent / "README.md").read_text(), re.MULTILINE)
+    assert [name for name in sections if f"**{name}**" not in text] == []
