@@ -16,6 +16,7 @@ import pytest
 
 from tests.mount.shell import run, sh
 from tests.outcome import until
+from tests.xen.wire import Op
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -163,6 +164,15 @@ def test_st_size_is_true_of_closed_and_open_files(here: Here) -> None:
         assert file.seek(0, os.SEEK_END) == 0
         file.write(b"new")
     assert path.stat().st_size == 4
+
+
+def test_a_value_that_is_overwritten_is_not_read(here: Here) -> None:
+    sh("echo 1 > f", here.path)
+    here.tap.start()
+    sh("echo 2 > f", here.path)
+    # A node that is looked at has both asked for.
+    assert here.tap.count(Op.READ) == here.tap.count(Op.DIRECTORY)
+    assert here.store.read(here.at(b"f")) == b"2"
 
 
 def test_two_writers_each_store_their_own_value(here: Here) -> None:

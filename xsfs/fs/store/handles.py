@@ -144,6 +144,15 @@ class ValueHandle(Handle):
             FSError: ESTALE when the node is gone, or is a directory by now: look it up again.
             StoreError: it may not be read.
         """
+        if not (truncate and self._write_only):
+            await self._take()
+        if truncate and not self.node.pending:
+            self._keep_cut(b"")
+        if self.node.pollers is None:
+            self.node.pollers = set()
+        self.node.pollers.add(self)
+
+    async def _take(self) -> None:
         try:
             await self._renew()
         except NotFound:
@@ -151,11 +160,6 @@ class ValueHandle(Handle):
         except AccessDenied:
             if not self._write_only:
                 raise
-        if truncate and not self.node.pending:
-            self._keep_cut(b"")
-        if self.node.pollers is None:
-            self.node.pollers = set()
-        self.node.pollers.add(self)
 
     def ready(self) -> int:
         """A value that changed since it was read is told as in sysfs."""
