@@ -210,3 +210,21 @@ def test_every_event_of_a_domain_is_counted_in_a_file_at_the_root(here: Here) ->
     assert (root / "@releaseDomain").stat().st_size == len(b"%d\n" % counts()[1])
     with pytest.raises(PermissionError):
         (root / "@releaseDomain").write_text("1")
+
+
+def test_inodes_are_counted_as_little_as_in_proc(here: Here) -> None:
+    counts = os.statvfs(here.path)
+    assert (counts.f_files, counts.f_ffree, counts.f_favail) == (0, 0, 0)
+
+
+def test_an_owner_who_is_not_there_is_an_invalid_argument(here: Here) -> None:
+    sh("echo 1 > f; echo 2 > gone", here.path)
+    set_owner = "setfattr -n user.xenstore.perms -v n4321"
+    if here.daemon.kind == "xenstored":
+        assert "Invalid argument" in run(f"{set_owner} f", here.path).stderr
+    else:
+        sh(f"{set_owner} f", here.path)
+    with open(here.path / "gone", "rb") as file:
+        here.store.rm(here.at(b"gone"))
+        with pytest.raises(FileNotFoundError):
+            os.setxattr(f"/proc/self/fd/{file.fileno()}", "user.xenstore.perms", b"n4321")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -129,7 +130,8 @@ def test_what_is_not_permitted_says_so_and_changes_nothing(inside: Inside, comma
 
 
 def test_a_value_over_the_quota_is_refused_by_the_write_itself(inside: Inside) -> None:
-    number = errno.ENOSPC if inside.kind == "xenstored" else errno.EFBIG
+    # oxenstored's is one on values alone, of all clients.
+    number = errno.EDQUOT if inside.kind == "xenstored" else errno.EFBIG
     for flags in (0, os.O_TRUNC, os.O_APPEND):
         fd = os.open(inside.path / "mine", os.O_WRONLY | flags)
         with pytest.raises(OSError, match="Errno") as refused:
@@ -148,7 +150,6 @@ def test_a_node_over_the_quota_is_refused_by_the_call_that_makes_it(inside: Insi
         inside.store.wire.send(Op.WRITE, inside.at(name) + b"\0")
     for _ in names:
         assert inside.store.wire.receive().op == Op.WRITE
-    number = errno.ENOSPC if inside.kind == "xenstored" else errno.EDQUOT
     new = inside.path / "new"
     fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     attempts: list[Callable[[], object]] = [
@@ -160,13 +161,35 @@ def test_a_node_over_the_quota_is_refused_by_the_call_that_makes_it(inside: Insi
     for attempt in attempts:
         with pytest.raises(OSError, match="Errno") as refused:
             attempt()
-        assert refused.value.errno == number
+        assert refused.value.errno == errno.EDQUOT
     os.close(fd)
     until(lambda: not new.exists())
     sh("echo other > mine; rm -r many", inside.path)
     assert inside.store.read(inside.at(b"mine")) == b"other"
     new.write_text("text\n")
     assert inside.store.read(inside.at(b"new")) == b"text"
+
+
+def test_a_transaction_over_the_quota_is_refused_by_all_that_take_one(inside: Inside) -> None:
+    # Both daemons let a guest have 10 or 11.
+    for count in range(10):
+        os.mkdir(inside.path / f".transactions/t{count}")
+    with suppress(OSError):
+        os.mkdir(inside.path / ".transactions/t10")
+    attempts: list[Callable[[], object]] = [
+        lambda: os.mkdir(inside.path / ".transactions/t11"),
+        lambda: os.mkdir(inside.path / "d"),
+        lambda: os.mknod(inside.path / "n"),
+        lambda: os.rename(inside.path / "mine", inside.path / "other"),
+        lambda: os.unlink(inside.path / "mine"),
+        lambda: (inside.path / ".json").write_text('{"mine": "new"}'),
+    ]
+    for attempt in attempts:
+        with pytest.raises(OSError, match="Disk quota exceeded"):
+            attempt()
+    for name in os.listdir(inside.path / ".transactions"):
+        os.rmdir(inside.path / ".transactions" / name)
+    os.rename(inside.path / "mine", inside.path / "other")
 
 
 @pytest.mark.parametrize("name", ["file", "new"])

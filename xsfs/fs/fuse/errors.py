@@ -10,8 +10,13 @@ from xsfs.errors import ConnectionError as StoreConnectionError
 from xsfs.errors import InvalidPath, InvalidPayload, InvalidPermission, StoreError
 from xsfs.fs.store.reads import FSError
 
-# The store's errors keep their number, but for these.
-_OF_STORE = {errno.E2BIG: errno.EFBIG, errno.EINVAL: errno.ENAMETOOLONG}
+# The store's errors keep their number, but for these. EINVAL is for a path longer than that daemon
+# takes, as odd names are not asked for; ENOSPC, C xenstored's word for each of its quotas.
+_OF_STORE = {
+    errno.E2BIG: errno.EFBIG,
+    errno.EINVAL: errno.ENAMETOOLONG,
+    errno.ENOSPC: errno.EDQUOT,
+}
 
 
 def errno_of(error: Exception) -> int | None:

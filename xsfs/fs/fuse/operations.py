@@ -152,7 +152,6 @@ class Operations:
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
         data = pyfuse3.StatvfsData()
         data.f_bsize = data.f_frsize = 4096
-        data.f_files = len(self._table)
         data.f_namemax = filenames.NAME_MAX
         return data
 

@@ -56,7 +56,7 @@ def request(name: str, args: Sequence[object]) -> str:
 def answer(result: object) -> str:
     """What a handler returns."""
     match result:
-        case None:
+        case None | pyfuse3.StatvfsData():
             return "0"
         case pyfuse3.FUSEError():
             return errno.errorcode.get(result.errno, str(result.errno))
@@ -66,8 +66,6 @@ def answer(result: object) -> str:
             return f"fh {result.fh}"
         case tuple():
             return ", ".join(map(answer, result))
-        case pyfuse3.StatvfsData():
-            return f"{result.f_files} inodes"
         case _:
             return _short(result)
 

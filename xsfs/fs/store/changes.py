@@ -34,6 +34,7 @@ class Changes(Steps):
         """Replace a node's permissions: entries separated by commas, as `n0,r5`.
 
         Raises:
+            FSError: EINVAL when no such domain can own it.
             InvalidPermission: an entry is malformed.
             StoreError: the store refused it.
         """
@@ -42,7 +43,12 @@ class Changes(Steps):
         entries = perms.split(b",")
         joined = b"".join(entry + b"\0" for entry in entries)
         with self.expect(node, node.path, exists=True, perms=joined):
-            await self.client.call(requests.set_perms(node.path, entries), node.view.tx_id)
+            try:
+                await self.client.call(requests.set_perms(node.path, entries), node.view.tx_id)
+            except NotFound:
+                # It is the owner that is not there (C xenstored), unless the node is gone.
+                await self.client.call(requests.read(node.path), node.view.tx_id)
+                raise FSError(errno.EINVAL) from None
         node.perms_are_set = True
         if node.announced is not None:
             node.announced = node.announced._replace(perms=joined)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from xsfs.errors import Conflict, StoreError, XenStoreError
+from xsfs.errors import Conflict, XenStoreError
 from xsfs.errors import ConnectionError as StoreConnectionError
 from xsfs.fs.model.nodes import View
 from xsfs.fs.store.handles import Handle
@@ -46,9 +46,6 @@ MAX_OPEN = 100
 IDLE_S = 86400.0
 # How often that is looked at.
 _LOOK_S = 3600.0
-
-# What a daemon says when a domain has as many transactions as it may have.
-_QUOTA = (errno.ENOSPC, errno.EDQUOT)
 
 
 class Transaction:
@@ -110,16 +107,14 @@ class Transactions(VirtualFile):
 
         Raises:
             FSError: EEXIST; EDQUOT when there are as many as there may be.
+            StoreError: a quota of the domain's, among others.
         """
         if name in self._open:
             raise FSError(errno.EEXIST)
         if len(self._open) >= MAX_OPEN:
             log.warning("%d transactions are open, there may be no more", len(self._open))
             raise FSError(errno.EDQUOT)
-        try:
-            tx_id = await self._client.transaction()
-        except StoreError as error:
-            raise FSError(errno.EDQUOT) if error.errno in _QUOTA else error from None
+        tx_id = await self._client.transaction()
         plain = self._table.view
         view = View(plain.root.path, tx_id, plain)
         transaction = Transaction(name, view, trio.current_time(), plain.clock)
