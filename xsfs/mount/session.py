@@ -197,9 +197,10 @@ class Session:
         an empty store.
         """
         unmount = error is None or not self._ready
-        pyfuse3.close(unmount=unmount)
+        # Where it was moved or bound to, libfuse does not know.
+        mount = mounts.at(self._mountpoint)
+        pyfuse3.close(unmount=unmount and mount is not None and mount.device == device)
         if unmount:
-            # Where it was moved or bound to, libfuse does not know.
             mounts.detach_all(device)
 
     def _mount(self) -> int:

@@ -187,7 +187,7 @@ class Watcher:
             except XenStoreError as error:
                 if not isinstance(error, StoreUnavailable):
                     log.warning("cannot tell what changed: %s", error)
-                self.invalidate_all()
+                self._arouse()
                 await trio.sleep(_RETRY_S)
             else:
                 for settled in self._settling:

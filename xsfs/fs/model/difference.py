@@ -141,10 +141,14 @@ class Difference:
         return list(self._asked)
 
     def unanswered(self) -> None:
-        """The store did not answer: the questions are to be asked again."""
+        """The store did not answer: all is to be looked at when it does.
+
+        What is known is believed as before: the store being away changes nothing in it.
+        """
         for path, mark in self._turn.items():
             self._again(path, mark)
         self._turn = {}
+        self.is_all_suspect = self.is_urgent = True
 
     def answers(self, states: Mapping[bytes, State | None], now_s: float) -> Iterator[Notice]:
         """What is to be told; to be consumed whole, each carried out as it comes.
