@@ -110,6 +110,8 @@ class Load:
             wrong.append(f"there were {before} descriptors, and are {after}")
         own = sum((report.counts for report in reports), Counter[str]())
         shared = sum((report.shared for report in reports), Counter[str]())
+        if wrong:
+            wrong.append(self.mounted.log()[-2000:])
         counts = {"operations of one's own": own.total(), "operations in common": shared.total()}
         return Result(counts, {"memory (KB)": late_kb, "descriptors": after}, wrong)
 

@@ -12,13 +12,18 @@ if TYPE_CHECKING:
     Patch = dict[str, "str | Patch | None"]
 
 
+# Of a node whose permissions nobody set; all directories have these.
+INHERITED = b"n0"
+
+
 @dataclass
 class Node:
     """What is known of a node."""
 
     value: bytes = b""
     directory: bool = False
-    perms: bytes = b"n0"
+    # None when it is not known.
+    perms: bytes | None = INHERITED
 
     @property
     def text(self) -> bytes:
@@ -77,7 +82,11 @@ class Model:
     def move(self, old: str, new: str) -> None:
         """Rename, where `rename_error` says that it can be done."""
         if old != new:
-            self.nodes.pop(new, None)
+            replaced, node = self.nodes.pop(new, None), self.nodes[old]
+            if replaced is not None and node.perms in (INHERITED, None):
+                # What was set is carried along, and may be the same as what is inherited; else
+                # the permissions of what is replaced stay.
+                node.perms = INHERITED if replaced.perms == INHERITED == node.perms else None
             for at in self.branch(old):
                 self.nodes[new + at[len(old) :]] = self.nodes.pop(at)
 

@@ -240,7 +240,8 @@ class Subtree:
             if code == errno.ENOENT:
                 self._expect(f"getxattr {path}", code, lambda: os.getxattr(self._at(path), name))
             return
-        self._same(f"perms {path}", os.getxattr(self._at(path), name), self.nodes[path].perms)
+        if (wanted := self.nodes[path].perms) is not None:
+            self._same(f"perms {path}", os.getxattr(self._at(path), name), wanted)
         node = f"/{self._place}{path}".encode()
         self._same(f"path {path}", os.getxattr(self._at(path), "user.xenstore.path"), node)
         if self._expect(f"setxattr {path}", 0, lambda: os.setxattr(self._at(path), name, perms)):
