@@ -264,6 +264,23 @@ def test_our_own_write_is_not_told_again(event_first: bool) -> None:
     assert following(write, D, "/d/x") == []
 
 
+def test_what_a_later_change_of_ours_did_is_not_told() -> None:
+    """Moved here, and on: the look at the first event finds what the second move made."""
+
+    def move_twice(house: House) -> None:
+        first = house.difference.echoes.expect(b"/d/x", exists=True, value=b"1")
+        house.event("/d/x")
+        house.difference.echoes.acknowledge(first, 0)
+
+        def move_on() -> None:
+            house.difference.echoes.expect(b"/d/x", exists=False)
+
+        house.meanwhile = move_on
+        house.store = {path: value for path, value in D.items() if path != "/d/x"}
+
+    assert following(move_twice, D, "/d/x") == []
+
+
 def test_a_new_tree_is_looked_at_once() -> None:
     """However many nodes a guest makes in a directory that nobody has asked for."""
     house = House(D, ["/d"])

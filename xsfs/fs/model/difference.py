@@ -163,6 +163,8 @@ class Difference:
         for path, mark in turn.items():
             if refused and not refused.isdisjoint(Route(self._view, path).questions()):
                 continue
+            # What the store shows may be the work of a change of ours that followed the event.
+            mark.echoes += self.echoes.under_way(path)
             for notice in self._look(path, mark, states, comparison):
                 self.counts["notices"] += 1
                 if notice.kind is Kind.REMOVED:

@@ -72,6 +72,10 @@ class Echoes:
         self._drop(past, path)
         return list(self._by_path.get(path, ()))
 
+    def under_way(self, path: bytes) -> Sequence[Echo]:
+        """The changes of a path that the store may have made by now, event or not."""
+        return self._by_path.get(path, ())
+
     def expire(self, answered: int) -> None:
         """Let go of all whose events have come, or were merged into others."""
         for path in list(self._by_path):
