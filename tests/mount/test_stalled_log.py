@@ -58,7 +58,7 @@ def pipe(rundir: Path) -> Iterator[Pipe]:
     pipe.close()
 
 
-def use(path: Path, times: int, longest_s: float = 1.0) -> None:
+def use(path: Path, times: int, longest_s: float = 5.0) -> None:
     """Requests that are logged each; none may take long."""
     for _ in range(times):
         start_s = time.monotonic()
@@ -78,16 +78,18 @@ def test_stderr_is_a_pipe_that_nobody_reads(fuse: None, pipe: Pipe) -> None:
             use(mounted.path, 100)
         start_s = time.monotonic()
         assert mounted.stop() == 0
-        assert time.monotonic() - start_s < 3
+        assert time.monotonic() - start_s < 8
 
 
 _SAYS_MUCH = """
-import os
+import contextlib, os
 from xsfs.fs.virtual.entries import Entries
 find = Entries.find
 async def loud(self, parent, name, *rest, **named):
     if name == b"loud":
-        os.write(2, b"%s \\x1b[2J\\n" % (b"x" * 70) * 100)
+        # As fprintf(3) does, it loses what finds the pipe full.
+        with contextlib.suppress(BlockingIOError):
+            os.write(2, b"%s \\x1b[2J\\n" % (b"x" * 70) * 100)
     return await find(self, parent, name, *rest, **named)
 Entries.find = loud
 """
@@ -133,7 +135,7 @@ def test_syslog_that_nobody_reads(machine: Machine) -> None:
         machine.check("sh", "-c", look)
         ended = os.pidfd_open(daemon)
         os.kill(daemon, signal.SIGTERM)
-        assert select.select([ended], [], [], 5)[0]
+        assert select.select([ended], [], [], 10)[0]
         os.close(ended)
         assert machine.mounts() == []
         machine.check("umount", "-l", "/dev")
