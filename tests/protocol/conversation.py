@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Conversations with a store as data: rows of connection, transaction, request, reply.
 
-`hold` has one with any store. What C xenstored says is the expectation; where oxenstored
-says something else, the row says what. It speaks with the tests' own wire code, so that it
-shares no error with the package. One thread.
+`hold` runs one on any store. What C xenstored replies is the expectation; where oxenstored
+replies something else, the row has that too. The wire code is the tests' own, so that it shares
+no error with the package. One thread.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class Connection(Stream, Protocol):
 
 
 class Store(Protocol):
-    """What a conversation is had with."""
+    """What a conversation is run on."""
 
     kind: Kind
 
@@ -184,7 +184,7 @@ class Speaker:
 
 
 class _Held:
-    """A conversation while it is had."""
+    """A conversation while it runs."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -279,7 +279,7 @@ class _Held:
 
 
 def hold(rows: Sequence[Row], store: Store) -> None:
-    """Have a conversation; an AssertionError tells the first row that went otherwise.
+    """Run a conversation; an AssertionError names the first row that went otherwise.
 
     Nodes are made below `/t` (and the guest's home) alone; they are gone afterwards.
     """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""The tables, held with both real daemons, and with the embedded store."""
+"""The tables, run on both real daemons and on the embedded store."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Slow, hostile and many clients: each gets what it deserves, and nobody else notices."""
+"""Slow, hostile and many clients: what each gets, and that no other client is affected."""
 
 from __future__ import annotations
 

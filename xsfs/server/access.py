@@ -43,7 +43,7 @@ class Perms(NamedTuple):
     # The first one names the owner, and what all others may do.
     entries: tuple[Entry, ...]
     # How many domains had been released when the entries were set. Whatever else of the node
-    # changes, they mean nobody who comes to an id released since.
+    # changes, they do not apply to a domain that got its id later (XSA-322).
     since: int = 0
 
     @property
@@ -93,7 +93,7 @@ def rights(perms: Perms, domids: Collection[int], born: Callable[[int], int]) ->
 
     Args:
         domids: the domain, and the one that it is a target's stand-in for.
-        born: how many domains had been released when a domain came to its id.
+        born: how many domains had been released when a domain got its id.
     """
     owner, *others = perms.entries
     if owner.domid in domids:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""CONTROL: what an administrator says to the daemon itself. Pure but for log lines.
+"""CONTROL: an administrator's commands to the daemon itself. Pure but for log lines.
 
 The replies are worded and laid out as xenstored's.
 """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def introduce(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
-    """Let a domain speak to the store; once more, and it starts anew."""
+    """Introduce a domain, or reset one that is introduced."""
     text, _, port, *_ = some(payload, 3)
     domid = number(text)
     if number(port) <= 0 or domid >= DOMID_FIRST_RESERVED:
@@ -29,7 +29,7 @@ def introduce(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
 
 
 def release(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
-    """Stop speaking to a domain."""
+    """Forget a domain."""
     store.release(_introduced(store, number(one(payload))))
     return OK
 

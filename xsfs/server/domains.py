@@ -19,8 +19,8 @@ class Domain:
     """A domain, introduced or not.
 
     Args:
-        born: how many domains had been released when it came to its id; permissions set before
-            that are not meant for it.
+        born: how many domains had been released when it got its id; permissions set before that
+            do not apply to it.
     """
 
     def __init__(self, domid: int, born: int = 0) -> None:
@@ -61,12 +61,12 @@ class Domains:
         return domid == DOMID_SELF or (known is not None and known.introduced)
 
     def born(self, domid: int) -> int:
-        """How many domains had been released when the domain came to its id."""
+        """How many domains had been released when the domain got its id."""
         known = self._domains.get(domid)
         return 0 if known is None else known.born
 
     def release(self, domid: int) -> None:
-        """The domain is gone; another one may come to its id."""
+        """Forget a domain; another one may get its id."""
         self.released += 1
         self._domains[domid] = Domain(domid, self.released)
         for other in self._domains.values():

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Errors on order: what a test wants a store to refuse, and how often. Pure."""
+"""Faults that a test asks for: which requests to refuse, and how often. Pure."""
 
 from __future__ import annotations
 

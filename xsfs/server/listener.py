@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 _BACKLOG = 1024
 
-# accept(2): what goes away when others let go of something.
+# accept(2): errors that pass when descriptors or memory become free.
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
@@ -54,16 +54,16 @@ class Listener:
         self._transports: set[Transport] = set()
         # Those that have something to send, or are to be closed.
         self._waiting: set[Transport] = set()
-        # Sockets on which nobody is let in until descriptors are free.
+        # Listening sockets that are left alone until a descriptor is free.
         self._paused: list[socket.socket] = []
         self._wake = os.eventfd(0)
-        # What other threads want done in this one.
+        # Functions that other threads want called in this one.
         self._calls: deque[Callable[[], None]] = deque()
         self._stopped = False
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
-        """Clients can connect from now on.
+        """Open the sockets; clients can connect from now on.
 
         Raises:
             OSError: a socket cannot be made, or somebody listens there.
@@ -104,11 +104,11 @@ class Listener:
         self._listen(self._stack, domid, path)
 
     def fileno(self) -> int:
-        """The epoll set, which is readable when a turn is due."""
+        """The epoll set, which is readable when there is something to do for `turn`."""
         return self._epoll.fileno()
 
     def turn(self, timeout_s: float | None) -> None:
-        """Serve every client that has something, waiting for that as long as is said."""
+        """Wait for epoll, up to `timeout_s` (None: without limit), and serve who is ready."""
         for number, events in self._epoll.poll(timeout_s):
             turn = self._turns.get(number)
             if turn is not None:
@@ -139,7 +139,7 @@ class Listener:
         except OSError as error:
             if error.errno not in _OUT_OF_RESOURCES or not self._transports:
                 raise
-            _log.warning("no connection is taken until one goes: %s", error)
+            _log.warning("no new connection is accepted until another one is closed: %s", error)
             self._epoll.modify(listening, 0)
             self._paused.append(listening)
 
@@ -154,7 +154,7 @@ class Listener:
 
     def _serve(self, transport: Transport, events: int) -> None:
         transport.serve(events)
-        # What others hear goes before the replies to who caused it.
+        # Events to others go before the replies of the request that caused them, as in xenstored.
         self._flush_waiting()
         self._flush(transport)
 
@@ -174,7 +174,7 @@ class Listener:
         del self._turns[transport.socket.fileno()]
         self._transports.discard(transport)
         transport.close()
-        # There is a descriptor for the next one.
+        # A descriptor is free again.
         for paused in self._paused:
             self._epoll.modify(paused, select.EPOLLIN)
         self._paused.clear()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def watch(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
-    """Set a watch; the event that tells it is there follows the reply."""
+    """Set a watch; its first event follows the reply."""
     text, token, *rest = some(payload, 2, 3)
     depth = None
     if rest:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""How much a domain may have: limits by name, for all domains and for one. Pure.
+"""Quotas: limits by name, for all domains and for one. Pure.
 
 Names and defaults are xenstored's. Domain 0 is held to none but the length of a path.
 """
@@ -84,5 +84,5 @@ class Quotas:
         return self.get(name, domid) or _UNLIMITED
 
     def forget(self, domid: int) -> None:
-        """The domain is gone."""
+        """Drop the quotas of a domain that is gone."""
         self._own.pop(domid, None)

@@ -23,8 +23,8 @@ class Rules:
     snapshots: bool
     # A change's reply goes before its events to the connection that made it.
     reply_first: bool
-    # Watches are told, and removals are, from the root down; else watches in the order of
-    # registration, removals from the deepest node up.
+    # Watches are fired, and removals announced, from the root down; else watches in the order
+    # of registration, removals from the deepest node up.
     root_first: bool
     # An event equal to one that is still queued is dropped.
     merge_events: bool

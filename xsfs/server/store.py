@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The store: its state, and what requests share.
 
-Access, telling watches, commits, the life of peers and domains. Requests come in by dispatch.py;
+Access, firing watches, commits, the life of peers and domains. Requests come in by dispatch.py;
 replies and events go to the peers' queues. Sans-IO and not thread-safe.
 """
 
@@ -125,7 +125,7 @@ class Store:
         return peer
 
     def disconnect(self, peer: Peer) -> None:
-        """The client is gone, with its watches and transactions."""
+        """Forget a client, its watches and its transactions."""
         self.reset(peer)
         self.peers.discard(peer)
 
@@ -209,7 +209,7 @@ class Store:
             raise StoreError(self.rules.over_quota)
 
     def remove(self, view: View, path: bytes, node: Node, silent: bool = False) -> None:
-        """Remove a node and all below it, and tell watches unless `silent`."""
+        """Remove a node and all below it, and fire watches unless `silent`."""
         removed = {}
         for below, each in walk_up(view, path, node):
             view.delete(below)
@@ -221,17 +221,17 @@ class Store:
             self._fire_root_first(view, path, removed)
 
     def _fire_root_first(self, view: View, top: bytes, removed: dict[bytes, Node]) -> None:
-        # oxenstored also tells watches on what a removed node might have had below it.
-        told = removed | {
+        # oxenstored also fires watches on missing children of a removed node.
+        fired = removed | {
             path: removed[paths.parent(path)]
             for path in self.watches.paths()
             if path not in removed and paths.parent(path) in removed
         }
-        for path in sorted(told, key=lambda path: path.split(b"/")):
-            self.fire(view, Change(path, path != top, told[path], None))
+        for path in sorted(fired, key=lambda path: path.split(b"/")):
+            self.fire(view, Change(path, path != top, fired[path], None))
 
     def introduce(self, domain: Domain) -> None:
-        """A domain may speak to the store from now on; one that does starts anew."""
+        """Accept requests of a domain from now on; one that is introduced already is reset."""
         if not domain.introduced:
             domain.introduced = True
             self.fire_special(INTRODUCE, domain.domid)
@@ -240,7 +240,7 @@ class Store:
                 self.reset(peer)
 
     def release(self, domain: Domain) -> None:
-        """A domain is gone, with its connections, its nodes, and what others granted it."""
+        """Forget a domain: its connections, its nodes, and what others granted it."""
         for peer in self.of_domain(domain):
             self.reset(peer)
             peer.close()
@@ -283,7 +283,7 @@ class Store:
         return kind(self.tree, limit, self.rules.over_quota)
 
     def commit(self, peer: Peer, transaction: Transaction) -> None:
-        """Carry out a transaction and tell watches.
+        """Carry out a transaction and fire watches.
 
         Raises:
             StoreError: ENOMEM if a request failed half-way; EAGAIN on a conflict; the domain
@@ -298,7 +298,7 @@ class Store:
                 raise StoreError(self.rules.over_quota)
         if not transaction.conflicts():
             for change in transaction.apply():
-                self._tell(change)
+                self._fire_now(change)
         elif isinstance(transaction, SnapshotTransaction):
             self._replay(peer, transaction)
         else:
@@ -311,24 +311,24 @@ class Store:
                 if request is None or request(again)[1] != reply:
                     raise StoreError(b"EAGAIN")
             for change in again.apply():
-                self._tell(change)
+                self._fire_now(change)
         finally:
             again.close()
 
     # --- watches ---
 
     def fire(self, view: View, change: Change) -> None:
-        """Tell watches of a change, or have them told at the commit."""
+        """Fire the watches that a change concerns; of a transaction's change, at its commit."""
         if isinstance(view, Transaction):
             view.fire(change)
         else:
-            self._tell(change, late=self.rules.reply_first)
+            self._fire_now(change, late=self.rules.reply_first)
 
     def fire_special(self, name: bytes, domid: int) -> None:
-        """Tell special watches of a domain; before the reply, in both daemons."""
+        """Fire the special watches for a domain; before the reply, in both daemons."""
         change = Change(name, False, self.tree.get(name), None)
         for path, watch in self.watches.special(name, domid):
-            if self._may_hear(watch.peer, change):
+            if self._may_read(watch.peer, change):
                 self.send(watch.peer, path, watch.token)
 
     def send(self, peer: Peer, path: bytes, token: bytes, late: bool = False) -> None:
@@ -344,15 +344,15 @@ class Store:
             peer.event(path, token)
         self._late.clear()
 
-    def _tell(self, change: Change, late: bool = False) -> None:
+    def _fire_now(self, change: Change, late: bool = False) -> None:
         path = change.path
         found = self.watches.on(path) if change.exact else self.watches.concerned(path)
         for watch in found:
-            if self._may_hear(watch.peer, change):
+            if self._may_read(watch.peer, change):
                 self.send(watch.peer, path[watch.prefix :], watch.token, late)
 
-    def _may_hear(self, peer: Peer, change: Change) -> bool:
-        """Whether it may read, or could read before, the node or else its parent."""
+    def _may_read(self, peer: Peer, change: Change) -> bool:
+        """Whether a peer may read, or could before the change, the node or else its parent."""
         if change.before is not None and self.rights(peer, change.before) & Right.READ:
             return True
         node = change.node or self.tree.get(change.path)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""A transaction: the store as it sees it, what it changes, and whether it may.
+"""A transaction: its view of the store, its changes, and whether they conflict.
 
 Two kinds, as the two real daemons have them. `Transaction` looks through to the store, keeps
 each node as it was at the first look, and conflicts with any change of those. A
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 
 class Change(NamedTuple):
-    """Something that watches are told: see `Store.fire`."""
+    """A change that fires watches: see `Store.fire`."""
 
     path: bytes
-    # Only watches on just this path are told, not those above.
+    # Only watches on just this path are fired, not those above.
     exact: bool
-    # The node, None if it is to be looked up when the watches are told.
+    # The node, None if it is to be looked up when the watches are fired.
     node: Node | None
-    # The node before, where those who could read that one are to be told as well.
+    # The node before, where those who could read that one are to hear of it as well.
     before: Node | None
 
 
@@ -92,7 +92,7 @@ class Transaction:
         return self._gained.get(domid, 0)
 
     def fire(self, change: Change) -> None:
-        """Watches are to be told at the commit, once for each node."""
+        """Fire watches at the commit, once for each node."""
         seen = self._seen[change.path]
         seen.fired = True
         seen.exact = seen.exact and change.exact
@@ -102,7 +102,7 @@ class Transaction:
         return any(seen.original is not self._tree.get(path) for path, seen in self._seen.items())
 
     def apply(self) -> Iterator[Change]:
-        """Carry the changes out; for each, in order of the first look, what to tell."""
+        """Carry the changes out; those that fire watches, in order of the first access."""
         for path, seen in self._seen.items():
             if seen.modified:
                 self._carry_out(path, seen)
@@ -110,7 +110,7 @@ class Transaction:
                     yield Change(path, seen.exact, None, seen.original)
 
     def close(self) -> None:
-        """It is over, one way or the other."""
+        """End the transaction, committed or not."""
 
     def _original(self, path: bytes) -> Node | None:
         return self._tree.get(path)
@@ -166,7 +166,7 @@ class SnapshotTransaction(Transaction):
         return True
 
     def fire(self, change: Change) -> None:
-        """Watches are to be told at the commit, once for each request."""
+        """Fire watches at the commit, once for each request."""
         self._changes.append(change)
 
     def conflicts(self) -> bool:
@@ -179,14 +179,14 @@ class SnapshotTransaction(Transaction):
         return bool(written) and (self._has_changed(written) or self._has_changed(self.read))
 
     def apply(self) -> Iterator[Change]:
-        """Carry the changes out; what to tell, in the order of the requests."""
+        """Carry the changes out; those that fire watches, in order of the requests."""
         for path, seen in self._seen.items():
             if seen.modified:
                 self._carry_out(path, seen)
         yield from self._changes
 
     def close(self) -> None:
-        """It is over, one way or the other."""
+        """End the transaction, committed or not."""
         self._tree.drop_snapshot(self._snapshot)
 
     def _original(self, path: bytes) -> Node | None:

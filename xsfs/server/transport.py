@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """One client's socket: what comes is given to the store, what the store queues is sent.
 
-A client that does not read is read no further once its replies pile up, and is given up when
-its events do; a client that breaks the protocol is cut off. Never blocks. Who calls waits for
+Requests of a client that does not read are left alone once its replies pile up; its connection
+is closed when its events do, and when it breaks the protocol. Never blocks: the caller waits for
 the socket.
 """
 
@@ -74,7 +74,7 @@ class Transport:
             while requests and not peer.closed and self._has_room():
                 handle(self._store, peer, *requests.popleft())
         except Exception:
-            # A fault of the store's own costs this client its connection, not everybody.
+            # A fault of the store itself ends this connection alone.
             _log.exception("a request failed")
             peer.close()
 
@@ -93,7 +93,7 @@ class Transport:
         except BlockingIOError:
             pass
         except OSError:
-            # Whatever befell the socket, the client is gone.
+            # Whatever the error, the client is gone.
             peer.close()
         busy = bool(self._unsent or self._requests)
         if peer.closed or (self._ended and not busy):
@@ -127,5 +127,5 @@ class Transport:
         try:
             self._requests.extend(self._parser.feed(data))
         except UnexpectedPacket as error:
-            _log.warning("a client is cut off: %s", error)
+            _log.warning("a client's connection is closed, its packet is malformed: %s", error)
             self._ended = True

@@ -3,8 +3,8 @@
 """The nodes: each immutable, in one table by path, with a generation that tells changes.
 
 A change replaces a node, so whoever holds one (a transaction, a snapshot) keeps what it saw,
-and starting a transaction costs the same on any number of nodes. Who may do what, and who is
-told, is not known here. Not thread-safe.
+and starting a transaction costs the same on any number of nodes. Access and watches are not
+known here. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class Tree:
         return snapshot
 
     def drop_snapshot(self, snapshot: Snapshot) -> None:
-        """Nobody looks at it any more."""
+        """Keep nothing more for a snapshot."""
         self._snapshots.remove(snapshot)
 
     def _keep(self, path: bytes) -> Node | None:

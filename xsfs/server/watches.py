@@ -102,9 +102,9 @@ class Watches:
         return self._in_order(found)
 
     def special(self, name: bytes, domid: int) -> list[tuple[bytes, Watch]]:
-        """What a special watch tells: the path of the event, and the watch.
+        """The events of a special watch: the path in the event, and the watch.
 
-        With a depth, or on `name/domid` itself, the path tells the domain.
+        With a depth, or on `name/domid` itself, the path names the domain.
         """
         full = b"%b/%d" % (name, domid)
         plain = [(name, watch) for watch in self.on(name) if watch.depth is None]

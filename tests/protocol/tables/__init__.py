@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Conversations that every store has to hold: each request type, each error, each difference.
+"""Conversations that every store is held to: each request type, each error, each difference.
 
 Data only. Sources: xenstore.txt, and what C xenstored and oxenstored (Xen 4.17) were seen to
 say; a fifth column is oxenstored's where it differs.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Short names for what the tables say over and over: requests, errors, paths."""
+"""Short names for what is in many rows: requests, errors, paths."""
 
 from __future__ import annotations
 
