@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from xsfs import errors as errors
     from xsfs import exceptions as exceptions
     from xsfs import server as server
-    from xsfs.client.client import Client, monitor
+    from xsfs.client.client import Client, Transaction, monitor
     from xsfs.client.compat import Error, xs
     from xsfs.client.endpoint import UnixSocketConnection, XenBusConnection
     from xsfs.client.monitors import Monitor
@@ -70,6 +70,7 @@ __all__ = [
     "StoreError",
     "Timeout",
     "TooBig",
+    "Transaction",
     "UnexpectedPacket",
     "UnixSocketConnection",
     "XenBusConnection",
@@ -85,6 +86,7 @@ _HOMES = {
     "Event": "xsfs.protocol.conversation",
     "Monitor": "xsfs.client.monitors",
     "Router": "xsfs.client.router",
+    "Transaction": "xsfs.client.client",
     "UnixSocketConnection": "xsfs.client.endpoint",
     "XenBusConnection": "xsfs.client.endpoint",
     "monitor": "xsfs.client.client",

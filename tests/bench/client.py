@@ -154,13 +154,11 @@ async def batch_reads(path: str) -> float:
     """Seconds for one read out of a batch."""
     client = aio.Client(path)
     batch = [requests.read(NODE)] * BATCH
-    async with trio.open_nursery() as nursery:
-        await nursery.start(client.run)
+    async with client:
         start = perf_counter()
         for _ in range(READS // BATCH):
             await client.batch(batch)
         took = perf_counter() - start
-        nursery.cancel_scope.cancel()
     return took / READS
 
 

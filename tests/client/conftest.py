@@ -41,3 +41,9 @@ def xenstored(rundir: Path, xen: Xen) -> Iterator[Daemon]:
     """A fresh C xenstored, where one kind of daemon is enough."""
     with Daemon("xenstored", rundir, xen) as daemon:
         yield daemon
+
+
+@pytest.fixture
+def loop(daemon: Daemon) -> str:
+    """The asynchronous client's event loop: each with one daemon, as they do not meet."""
+    return "trio" if daemon.kind == "xenstored" else "asyncio"

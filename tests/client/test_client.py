@@ -27,6 +27,7 @@ from xsfs.protocol import requests
 
 if TYPE_CHECKING:
     from tests.xen.daemons import Daemon
+    from xsfs.client.client import Transaction
 
 
 def test_values(client: Client) -> None:
@@ -239,7 +240,7 @@ def test_run_in_transaction(client: Client, other: Client) -> None:
     client[TOP] = b"1"
     tries = []
 
-    def increment(c: Client) -> int:
+    def increment(c: Transaction) -> int:
         value = int(c[TOP]) + 1
         tries.append(value)
         if len(tries) < 3:
@@ -256,7 +257,7 @@ def test_run_in_transaction(client: Client, other: Client) -> None:
 def test_run_in_transaction_gives_up(client: Client, other: Client) -> None:
     client[TOP] = b"1"
 
-    def interfered(c: Client) -> None:
+    def interfered(c: Transaction) -> None:
         c[TOP] = c[TOP]
         other[TOP] = other[TOP] + b"1"
 
@@ -268,7 +269,7 @@ def test_run_in_transaction_gives_up(client: Client, other: Client) -> None:
 def test_run_in_transaction_and_fail(client: Client) -> None:
     client[TOP] = b"1"
 
-    def failing(c: Client) -> None:
+    def failing(c: Transaction) -> None:
         c[TOP] = b"2"
         raise ZeroDivisionError
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tests.client.test_aio import DEADLINE_S
+from tests.client.test_async import DEADLINE_S
 from tests.xen.guest import Guest
 from tests.xen.xenbus import XenBus
 from xsfs import (
@@ -23,7 +23,7 @@ from xsfs import (
     TooBig,
     UnexpectedPacket,
 )
-from xsfs.aio.client import Client as AsyncClient
+from xsfs.aio.pipeline import Pipeline
 from xsfs.protocol import requests
 
 if TYPE_CHECKING:
@@ -48,15 +48,12 @@ def opened(bus: XenBus) -> Client:
     return Client(router=Router(bus), timeout_s=10.0)
 
 
-def run(bus: XenBus, body: Callable[[AsyncClient], Awaitable[None]]) -> None:
+def run(bus: XenBus, body: Callable[[Pipeline], Awaitable[None]]) -> None:
     async def main() -> None:
-        client = AsyncClient(bus)
         with trio.fail_after(DEADLINE_S):
-            async with trio.open_nursery() as nursery:
-                await nursery.start(client.run)
+            async with Pipeline(bus) as client:
                 await body(client)
                 assert client.epoch == 1
-                nursery.cancel_scope.cancel()
 
     trio.run(main)
 
@@ -81,7 +78,7 @@ def test_a_refused_watch_fails_alone(bus: XenBus) -> None:
 
 
 def test_a_refused_watch_fails_alone_in_a_batch(bus: XenBus) -> None:
-    async def body(client: AsyncClient) -> None:
+    async def body(client: Pipeline) -> None:
         watches = [requests.watch(HOME, b"%d" % number) for number in range(MANY)]
         *results, value = await client.batch([*watches, requests.read(HOME)])
         assert value == b""
@@ -89,7 +86,7 @@ def test_a_refused_watch_fails_alone_in_a_batch(bus: XenBus) -> None:
         assert 0 < taken < MANY
         assert all(isinstance(result, StoreError) for result in results[taken:])
         with pytest.raises(StoreError):
-            await client.watch(HOME)
+            await client.watch(HOME).open()
         await client.write(HOME, b"1")
         assert await client.read(HOME) == b"1"
 
@@ -140,9 +137,9 @@ def test_resetting_watches_would_take_the_kernel_s(bus: XenBus) -> None:
             client.call(requests.raw(21, b"\0"))
         assert client[HOME] == b""
 
-    async def body(client: AsyncClient) -> None:
+    async def body(client: Pipeline) -> None:
         with pytest.raises(InvalidOperation, match="XenBus"):
-            await client.reset_watches()
+            await client.call(requests.reset_watches())
         assert await client.read(HOME) == b""
 
     run(bus, body)

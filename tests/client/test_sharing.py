@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from tests.xen.daemons import Daemon
+    from xsfs.client.client import Transaction
 
 THREADS = 8
 DEADLINE_S = 20.0
@@ -111,7 +112,7 @@ def test_a_transaction_can_be_handed_over(client: Client, pool: ThreadPoolExecut
 def test_a_counter_that_all_increment(client: Client, pool: ThreadPoolExecutor) -> None:
     client[TOP] = b"0"
 
-    def increment(c: Client) -> None:
+    def increment(c: Transaction) -> None:
         c[TOP] = b"%d" % (int(c[TOP]) + 1)
 
     all_of(pool, lambda _: [client.run_in_transaction(increment, 1000) for _ in range(10)])

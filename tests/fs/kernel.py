@@ -126,8 +126,7 @@ async def kernel(
 ) -> AsyncIterator[Kernel]:
     """A file system without FUSE over the store at `socket`; ends with the check."""
     fs = FileSystem(str(socket), options or Options(events="off"))
-    async with trio.open_nursery() as nursery:
-        await nursery.start(fs.client.run)
+    async with fs.client, trio.open_nursery() as nursery:
         made = Kernel(fs, monkeypatch)
         await fs.start()
         nursery.start_soon(made.watcher.run)

@@ -7,13 +7,13 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from xsfs.aio.client import Client
+from xsfs.aio.pipeline import Pipeline
 from xsfs.errors import Conflict, NotFound
 from xsfs.fs.filesystem import FileSystem
 from xsfs.fs.options import Options
@@ -31,8 +31,10 @@ if TYPE_CHECKING:
     from xsfs.fs.store.handles import Handle
     from xsfs.protocol.requests import Request
 
+T = TypeVar("T")
 
-class Rival(Client):
+
+class Rival(Pipeline):
     """A client that changes `/a` whenever it is told that we are in the middle."""
 
     left = 0
@@ -43,7 +45,7 @@ class Rival(Client):
             await self.write(b"/a", b"%d" % self.left)
 
 
-class Interrupted(Client):
+class Interrupted(Pipeline):
     """Lets the rival in between the levels of a sweep, and before a transaction's commit."""
 
     rival: Rival
@@ -98,9 +100,7 @@ class Raced(FileSystem):
 @asynccontextmanager
 async def house(socket: Path) -> AsyncIterator[Raced]:
     made = Raced(socket)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(made.client.run)
-        await nursery.start(made.rival.run)
+    async with made.client, made.rival, trio.open_nursery() as nursery:
         await made.start()
         nursery.start_soon(made.watcher.run)
         await made.rival.write(b"/a/b", b"1")

@@ -108,10 +108,10 @@ def test_a_refused_commit_is_tried_again(xenstore: Running) -> None:
         xenstore.refuse("EAGAIN", Op.TRANSACTION_END, times=3)
         attempts = 0
 
-        def body(client: xsfs.Client) -> None:
+        def body(inside: xsfs.Transaction) -> None:
             nonlocal attempts
             attempts += 1
-            client.write(b"/a", b"%d" % attempts)
+            inside.write(b"/a", b"%d" % attempts)
 
         client.run_in_transaction(body)
         assert client.read(b"/a") == b"4"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""How long a trio task waits for the store: with each call, or with many calls together.
+"""How long a task waits for the store: with each call, or with many calls together.
 
 A cancel scope costs as much as a short request does, so none is opened before there is
 something to wait for.
@@ -12,11 +12,10 @@ import math
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import trio
-
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from xsfs.aio.runtime import Runtime
     from xsfs.errors import Timeout
 
 
@@ -26,6 +25,10 @@ class Awaited(Protocol):
     timeout_s: float
 
     @property
+    def runtime(self) -> Runtime:
+        """Whose clock counts."""
+
+    @property
     def progress(self) -> tuple[int, int]:
         """What moves with each answer."""
 
@@ -33,21 +36,18 @@ class Awaited(Protocol):
         """What was begun when `progress` stood there has taken too long; what to raise."""
 
 
-class _Patience(NamedTuple):
-    # By trio's clock.
-    until_s: float
+class _Deadline(NamedTuple):
+    # By the runtime's clock.
+    at_s: float
+    # The progress when it was set.
     before: tuple[int, int]
 
 
-def _from_now(awaited: Awaited) -> _Patience:
-    return _Patience(trio.current_time() + awaited.timeout_s, awaited.progress)
-
-
 # Stands for one that starts with the next wait: most requests come to none.
-_NOT_YET = _Patience(math.inf, (0, 0))
+_NOT_YET = _Deadline(math.inf, (0, 0))
 
 # None where each wait counts for itself.
-_of_task: ContextVar[_Patience | None] = ContextVar("patience", default=None)
+_of_task: ContextVar[_Deadline | None] = ContextVar("deadline", default=None)
 
 
 def begin() -> None:
@@ -55,32 +55,33 @@ def begin() -> None:
     _of_task.set(_NOT_YET)
 
 
-class InTime:
+class WithinDeadline:
     """A block that is given up when the answers take too long."""
 
     __slots__ = ("_awaited", "_before", "_scope")
 
     def __init__(self, awaited: Awaited) -> None:
+        deadline = _of_task.get()
+        if deadline is None or deadline is _NOT_YET:
+            at_s = awaited.runtime.now() + awaited.timeout_s
+            fresh = _Deadline(at_s, awaited.progress)
+            if deadline is _NOT_YET:
+                _of_task.set(fresh)
+            deadline = fresh
         self._awaited = awaited
-        patience = _of_task.get()
-        if patience is None:
-            patience = _from_now(awaited)
-        elif patience is _NOT_YET:
-            patience = _from_now(awaited)
-            _of_task.set(patience)
-        self._before = patience.before
-        self._scope = trio.CancelScope(deadline=patience.until_s)
+        self._before = deadline.before
+        self._scope = awaited.runtime.deadline(deadline.at_s)
 
-    def __enter__(self) -> None:
-        self._scope.__enter__()
+    async def __aenter__(self) -> None:
+        await self._scope.__aenter__()
 
-    def __exit__(
+    async def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        swallowed = self._scope.__exit__(kind, error, traceback)
-        if self._scope.cancelled_caught:
+        swallowed = await self._scope.__aexit__(kind, error, traceback)
+        if self._scope.has_passed:
             raise self._awaited.overdue(self._before)
         return swallowed

@@ -3,7 +3,7 @@
 """The synchronous client: XenStore's operations as methods.
 
 Thread-safe: threads share the connection, and each has a transaction of its own. Not here:
-the wire (protocol/), sharing the connection (link.py), events (monitors.py).
+the operations (protocol/verbs.py), sharing the connection (link.py), events (monitors.py).
 """
 
 from __future__ import annotations
@@ -13,29 +13,26 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from xsfs.client.endpoint import NoStore, UnixSocketConnection, XenBusConnection, find
-from xsfs.client.monitors import Monitor
-from xsfs.client.router import TIMEOUT_S, Router
-from xsfs.errors import Conflict, InvalidOperation, NotFound, StoreError, XenStoreError
-from xsfs.protocol import procedures, requests
+from xsfs.client.monitors import Connected, Monitor
+from xsfs.client.router import Router
+from xsfs.errors import Conflict, InvalidOperation, StoreError, XenStoreError
+from xsfs.protocol import requests
+from xsfs.protocol.verbs import TIMEOUT_S, TRANSACTION_ATTEMPTS, NodeVerbs
 
 if TYPE_CHECKING:
     import builtins
     import os
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
     from typing import Self
 
-    from xsfs.protocol.procedures import Procedure
     from xsfs.protocol.requests import Request
 
 T = TypeVar("T")
 
-# How often `run_in_transaction` starts over.
-TRANSACTION_ATTEMPTS = 100
 
-
-class _Transaction(threading.local):
-    id = 0
+class _OfThread(threading.local):
+    tx_id = 0
 
 
 class _IsControlDomain:
@@ -49,7 +46,7 @@ class _IsControlDomain:
             return False
 
 
-class Client:
+class Client(Connected):
     """A connection to a XenStore; use it in a `with` statement.
 
     Args:
@@ -84,7 +81,7 @@ class Client:
                 router = Router(_usual())
         self.router = router
         self.timeout_s = timeout_s
-        self._transaction = _Transaction()
+        self._of_thread = _OfThread()
 
     def __repr__(self) -> str:
         return f"Client({self.router.connection!r})"
@@ -115,11 +112,11 @@ class Client:
         A transaction belongs to the thread that started it. Another thread takes part in it
         when it sets this.
         """
-        return self._transaction.id
+        return self._of_thread.tx_id
 
     @tx_id.setter
     def tx_id(self, tx_id: int) -> None:
-        self._transaction.id = tx_id
+        self._of_thread.tx_id = tx_id
 
     def connect(self) -> None:
         """Connect to the store, unless connected; also after the connection was lost.
@@ -132,105 +129,9 @@ class Client:
         """Close the connection, and so drop transactions and watches; wakes all who wait."""
         self.router.close()
 
-    # -- requests in general ------------------------------------------------------------------
-
-    def call(self, request: Request[T]) -> T:
-        """Send one request (see `xsfs.protocol.requests`) and have its result."""
-        (result,) = self.router.link().call((request,), self._transaction.id, self.timeout_s)
-        if isinstance(result, StoreError):
-            raise result
-        return cast("T", result)
-
     def batch(self, batch: Sequence[Request[object]]) -> builtins.list[object]:
-        """Send many requests in one go; their results in order, errors as values."""
-        return self.router.link().call(batch, self._transaction.id, self.timeout_s)
-
-    def perform(self, procedure: Procedure[T]) -> T:
-        """Run a procedure of several requests (see `xsfs.protocol.procedures`)."""
-        try:
-            wanted = next(procedure)
-            while True:
-                wanted = procedure.send(self.batch(wanted))
-        except StopIteration as stop:
-            return cast("T", stop.value)
-
-    # -- nodes --------------------------------------------------------------------------------
-
-    def read(self, path: bytes, default: bytes | None = None) -> bytes:
-        """The value of a node, to the byte; `default`, if given, when there is no such node."""
-        try:
-            return self.call(requests.read(path))
-        except NotFound:
-            if default is None:
-                raise
-            return default
-
-    def write(self, path: bytes, value: bytes) -> None:
-        """Set the value of a node; creates it, and its parents with empty values."""
-        self.call(requests.write(path, value))
-
-    def mkdir(self, path: bytes) -> None:
-        """Create a node, and its parents; one that exists keeps its value."""
-        self.call(requests.mkdir(path))
-
-    def delete(self, path: bytes) -> None:
-        """Remove a node and all below it; it may be missing, but not its parent."""
-        self.call(requests.rm(path))
-
-    __getitem__ = read
-    __setitem__ = write
-    __delitem__ = delete
-
-    def list(self, path: bytes) -> builtins.list[bytes]:
-        """The names of all children, however many, in the daemon's order."""
-        return self.perform(procedures.listing(path))
-
-    def exists(self, path: bytes) -> bool:
-        """Whether there is such a node."""
-        try:
-            self.call(requests.read(path))
-        except NotFound:
-            return False
-        return True
-
-    __contains__ = exists
-
-    def get_perms(self, path: bytes) -> builtins.list[bytes]:
-        """The permission entries, owner first: `[b"n0", b"r5"]`."""
-        return self.call(requests.get_perms(path))
-
-    def set_perms(self, path: bytes, perms: Iterable[bytes]) -> None:
-        """Replace the permission entries, owner first."""
-        self.call(requests.set_perms(path, perms))
-
-    def walk(
-        self, top: bytes, topdown: bool = True
-    ) -> Iterator[tuple[bytes, bytes, builtins.list[bytes]]]:
-        """`(path, value, children)` of `top` and of every node below it.
-
-        Nodes that vanish meanwhile are left out; a value that may not be read is empty.
-
-        Args:
-            topdown: parents before their children, and whoever removes names from `children`
-                is spared those; else children before their parents.
-        """
-        walk = procedures.walk(top, topdown)
-        with suppress(StopIteration):
-            item = next(walk)
-            while True:
-                if isinstance(item, tuple):
-                    yield item
-                    item = next(walk)
-                else:
-                    item = walk.send(self.batch(item))
-
-    def read_tree(self, path: bytes) -> dict[bytes, bytes]:
-        """The values of a node and of all nodes below it, by path; parents come first.
-
-        Level by level, each in one go. Nodes that vanish meanwhile or may not be read are
-        left out; in a transaction it is a snapshot.
-        """
-        return self.perform(procedures.tree(path))
+        """Send many requests in one go; their results in order, `StoreError`s as values."""
+        return self.router.link().call(batch, self._of_thread.tx_id, self.timeout_s)
 
     # -- transactions and watches -------------------------------------------------------------
 
@@ -262,21 +163,26 @@ class Client:
         finally:
             self.tx_id = 0
 
+    def begin(self) -> Transaction:
+        """A transaction of its own, for a `with` statement; see `Transaction`."""
+        return Transaction(self)
+
     def run_in_transaction(
-        self, body: Callable[[Client], T], attempts: int = TRANSACTION_ATTEMPTS
+        self, body: Callable[[Transaction], T], attempts: int = TRANSACTION_ATTEMPTS
     ) -> T:
-        """Run `body(client)` in a transaction and commit; start over when others interfere.
+        """Run `body(transaction)` and commit; start over when others interfere.
 
         Nothing of an attempt that does not commit, or whose body raises, stays in the store.
+        Meanwhile the transaction is this thread's, too.
 
         Raises:
             Conflict: others interfered `attempts` times.
             StoreError: EALREADY, the thread is in a transaction.
         """
         for _ in range(attempts):
-            self.transaction()
+            transaction = Transaction(self, self.transaction())
             try:
-                result = body(self)
+                result = body(transaction)
             except BaseException:
                 # The reason is what counts; a lost connection has dropped it already.
                 with suppress(XenStoreError):
@@ -290,67 +196,68 @@ class Client:
         """A new monitor on this connection: for watches."""
         return Monitor(self)
 
-    def reset_watches(self) -> None:
-        """Drop all watches and transactions of the connection."""
-        self.call(requests.reset_watches())
 
-    # -- domains ------------------------------------------------------------------------------
+class Transaction(NodeVerbs):
+    """A transaction of a client, with the client's verbs for nodes; see `Client.begin`.
 
-    def get_domain_path(self, domid: int) -> bytes:
-        """The domain's home, `b"/local/domain/<domid>"`, whether or not it exists."""
-        return self.call(requests.get_domain_path(domid))
+    At the end of its `with` statement it is committed, or dropped when the block raises.
+    What other threads ask of the client meanwhile stays outside.
 
-    def is_domain_introduced(self, domid: int) -> bool:
-        """Whether the store is in communication with the domain."""
-        return self.call(requests.is_domain_introduced(domid))
+    Raises:
+        Conflict: at the end: others were in the way; nothing of it was done.
+    """
 
-    def introduce_domain(self, domid: int, mfn: int, eventchn: int) -> None:
-        """Let the store communicate with a domain.
+    def __init__(self, client: Client, tx_id: int = 0) -> None:
+        self._client = client
+        self._tx_id = tx_id
 
-        Args:
-            domid: not 0.
-            mfn: the machine frame of the domain's ring page.
-            eventchn: an unbound event channel in the domain.
+    def batch(self, batch: Sequence[Request[object]]) -> builtins.list[object]:
+        """Send many requests in one go; their results in order, `StoreError`s as values."""
+        if not self._tx_id:
+            raise InvalidOperation("the transaction is not open: use it in a with statement")
+        return self._client.router.link().call(batch, self._tx_id, self._client.timeout_s)
+
+    def commit(self) -> None:
+        """End the transaction.
+
+        Raises:
+            Conflict: others were in the way; nothing of it was done.
         """
-        self.call(requests.introduce_domain(domid, mfn, eventchn))
+        self._end(True)
 
-    def release_domain(self, domid: int) -> None:
-        """Let the store end its communication with a domain."""
-        self.call(requests.release_domain(domid))
+    def rollback(self) -> None:
+        """Drop the transaction."""
+        self._end(False)
 
-    def resume_domain(self, domid: int) -> None:
-        """Let the store report the domain's next shutdown again."""
-        self.call(requests.resume_domain(domid))
+    def _end(self, commit: bool) -> None:
+        try:
+            self.call(requests.transaction_end(commit))
+        finally:
+            self._tx_id = 0
 
-    def set_target(self, domid: int, target: int) -> None:
-        """Give a domain the rights of the domain `target`."""
-        self.call(requests.set_target(domid, target))
+    def __enter__(self) -> Self:
+        (started,) = self._client.router.link().call(
+            (requests.transaction_start(),), 0, self._client.timeout_s
+        )
+        if isinstance(started, StoreError):
+            raise started
+        self._tx_id = cast("int", started)
+        return self
 
-    # -- the daemon itself --------------------------------------------------------------------
-
-    def control(self, command: bytes, *arguments: bytes) -> bytes:
-        """Say something to the daemon; its answer. What it knows is the daemon's own."""
-        return self.call(requests.control(command, *arguments))
-
-    def get_feature(self, domid: int | None = None) -> int:
-        """The feature bits of the daemon, or those that a domain is offered."""
-        return self.call(requests.get_feature(domid))
-
-    def set_feature(self, domid: int, features: int) -> None:
-        """What features a domain, not yet introduced, shall be offered."""
-        self.call(requests.set_feature(domid, features))
-
-    def quota_names(self) -> builtins.list[bytes]:
-        """The names of the quotas that the daemon knows."""
-        return self.call(requests.quota_names())
-
-    def get_quota(self, name: bytes, domid: int | None = None) -> int:
-        """A quota's value, for new domains or for one domain."""
-        return self.call(requests.get_quota(name, domid))
-
-    def set_quota(self, name: bytes, value: int, domid: int | None = None) -> None:
-        """Set a quota, for new domains or for one domain."""
-        self.call(requests.set_quota(name, value, domid))
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self._tx_id:
+            return
+        if kind is None:
+            self.commit()
+        else:
+            # The reason is what counts; a lost connection has dropped it already.
+            with suppress(XenStoreError):
+                self.rollback()
 
 
 @contextmanager

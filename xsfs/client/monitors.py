@@ -8,6 +8,7 @@ Thread-safe; several threads may wait on one monitor, each event goes to one of 
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -15,16 +16,24 @@ from xsfs import errors
 from xsfs.client.waiters import Mailbox
 from xsfs.errors import StoreError
 from xsfs.protocol import paths, requests
+from xsfs.protocol.verbs import StoreVerbs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
     from typing import Self
 
-    from xsfs.client.client import Client
     from xsfs.client.link import Link
+    from xsfs.client.router import Router
     from xsfs.protocol.conversation import Event
     from xsfs.protocol.requests import Request
+
+
+class Connected(StoreVerbs):
+    """Who has a connection that monitors can share: a client."""
+
+    router: Router
+    timeout_s: float
 
 
 class Monitor:
@@ -39,13 +48,15 @@ class Monitor:
             takes its watches back and leaves the client alone.
     """
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Connected) -> None:
         self.client = client
         # Held while a watch is set or taken back.
         self._lock = threading.RLock()
         self._link: Link | None = None
         self.mailbox = Mailbox()
         self._watches: set[tuple[bytes, bytes]] = set()
+        # How many watches have each token.
+        self._tokens: Counter[bytes] = Counter()
 
     def __enter__(self) -> Self:
         return self
@@ -71,6 +82,7 @@ class Monitor:
                 for path, token in list(self._watches):
                     self.unwatch(path, token)
             self._watches.clear()
+            self._tokens.clear()
             self._close_poll()
 
     def watch(self, wpath: bytes, token: bytes, depth: int | None = None) -> None:
@@ -93,8 +105,10 @@ class Monitor:
             link = self._bound()
             is_new = (wpath, token) not in self._watches
             # First, as its event may be here before the reply is.
-            self._watches.add((wpath, token))
-            link.subscribe(token, self.mailbox)
+            if is_new:
+                self._watches.add((wpath, token))
+                self._tokens[token] += 1
+                link.subscribe(token, self.mailbox)
             try:
                 self._ask(link, request)
             except BaseException:
@@ -155,7 +169,9 @@ class Monitor:
 
     def _forget(self, link: Link, wpath: bytes, token: bytes) -> None:
         self._watches.discard((wpath, token))
-        if all(other != token for _, other in self._watches):
+        self._tokens[token] -= 1
+        if not self._tokens[token]:
+            del self._tokens[token]
             link.unsubscribe(token, self.mailbox)
 
     def _is_watched(self, event: Event) -> bool:

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from xsfs import errors
 from xsfs.client.link import Link
+from xsfs.protocol.verbs import TIMEOUT_S
 
 if TYPE_CHECKING:
     from xsfs.client.endpoint import Endpoint
     from xsfs.client.waiters import Mailbox
-
-# How long a call waits for the store's next sign of life, in seconds.
-TIMEOUT_S = 30.0
 
 
 class Subscriber(Protocol):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from xsfs.aio.client import Client
+from xsfs.aio.pipeline import Pipeline
 from xsfs.fs.fuse.attributes import Attributes
 from xsfs.fs.fuse.door import Door
 from xsfs.fs.fuse.helper_requests import HelperRequests
@@ -56,7 +56,7 @@ class FileSystem:
         self,
         path: str,
         options: Options,
-        client: type[Client] = Client,
+        client: type[Pipeline] = Pipeline,
         more_counts: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._more_counts = more_counts

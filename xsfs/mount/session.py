@@ -108,17 +108,20 @@ class Session:
             MountError: the store cannot be reached, or the mount was refused.
         """
         async with AsyncExitStack() as stack:
-            nursery = await stack.enter_async_context(trio.open_nursery())
-            stack.callback(nursery.cancel_scope.cancel)
             if self._store is not None:
+                beneath = await stack.enter_async_context(trio.open_nursery())
+                stack.callback(beneath.cancel_scope.cancel)
                 try:
-                    await nursery.start(self._store.serve)
+                    await beneath.start(self._store.serve)
                 except OSError as error:
                     raise sources.unusable(self._path, error) from None
             try:
-                await nursery.start(self._fs.client.run)
+                await stack.enter_async_context(self._fs.client)
             except OSError as error:
                 raise sources.unreachable(self._path, error) from None
+            # Ends before the client, whom its tasks ask.
+            nursery = await stack.enter_async_context(trio.open_nursery())
+            stack.callback(nursery.cancel_scope.cancel)
             try:
                 await self._fs.start()
                 warning = await self._missing_root()

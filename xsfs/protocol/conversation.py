@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
-from xsfs.errors import StoreError, UnexpectedPacket
+from xsfs.errors import NotFound, StoreError, UnexpectedPacket
 from xsfs.protocol.packet import HEADER, Op, PacketParser, broken_off, pack
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ class Conversation(Generic[Tag]):
                     result = request.decode(payload)
                 elif op == _ERROR:
                     result = StoreError.of(payload.removesuffix(b"\0"))
+                    if request.missing is not None and isinstance(result, NotFound):
+                        result = request.missing
                 else:
                     raise UnexpectedPacket(f"type {op} to a request of type {request.op}")
                 del self._in_flight[req_id]

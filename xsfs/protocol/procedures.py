@@ -9,12 +9,15 @@ order (errors as values), and returns what was asked for; both clients run them.
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 from xsfs.errors import NotFound, StoreError, TooBig
 from xsfs.protocol import paths, requests
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from xsfs.protocol.requests import Part, Request
 
 T = TypeVar("T")
@@ -74,52 +77,65 @@ def node(path: bytes) -> Procedure[tuple[bytes, list[bytes]]]:
     return b"" if isinstance(value, StoreError) else cast("bytes", value), children
 
 
-def walk(top: bytes, topdown: bool) -> Generator[list[Request[object]] | Node, list[object], None]:
-    """Yields batches, as a procedure, and besides every node of the tree when its turn comes.
+class Walk:
+    """`(path, value, children)` of `top` and of every node below it.
 
-    Nodes that vanish meanwhile are left out.
+    Nodes that vanish meanwhile are left out; a value that may not be read is empty.
 
     Args:
-        topdown: parents before their children, and whoever removes names from a node's
-            children is spared those; else children before their parents.
+        topdown: parents before their children, and whoever removes names from `children` is
+            spared those; else children before their parents.
 
     Raises:
         StoreError: what the store said; NotFound when there is no `top`.
     """
-    value, children = yield from node(top)
-    if topdown:
-        yield top, value, children
-    # Not recursive: a path may have a thousand components.
-    stack = [(top, value, children, iter(children))]
-    while stack:
-        path, value, children, remaining = stack[-1]
-        name = next(remaining, None)
-        if name is None:
-            stack.pop()
-            if not topdown:
-                yield path, value, children
-            continue
-        path = paths.join(path, name)
-        try:
-            value, children = yield from node(path)
-        except NotFound:
-            continue
-        if topdown:
-            yield path, value, children
-        stack.append((path, value, children, iter(children)))
+
+    def __init__(self, top: bytes, topdown: bool) -> None:
+        self._topdown = topdown
+        # Not asked for yet.
+        self._top: bytes | None = top
+        self._stack: list[tuple[Node, Iterator[bytes]]] = []
+
+    def next(self) -> Procedure[Node | None]:
+        """The next node; None at the end."""
+        if self._top is not None:
+            top, self._top = self._top, None
+            if here := (yield from self._enter(top)):
+                return here
+        # Not recursive: a path may have a thousand components.
+        while self._stack:
+            here, remaining = self._stack[-1]
+            name = next(remaining, None)
+            if name is None:
+                self._stack.pop()
+                if not self._topdown:
+                    return here
+                continue
+            with suppress(NotFound):
+                if below := (yield from self._enter(paths.join(here[0], name))):
+                    return below
+        return None
+
+    def _enter(self, path: bytes) -> Procedure[Node | None]:
+        """Ask for a node; it itself, if it comes before its children."""
+        value, children = yield from node(path)
+        here = path, value, children
+        self._stack.append((here, iter(children)))
+        return here if self._topdown else None
 
 
-def tree(top: bytes) -> Procedure[dict[bytes, bytes]]:
-    """The values of `top` and of all nodes below it, by path, parents before children.
+def tree(path: bytes) -> Procedure[dict[bytes, bytes]]:
+    """The values of a node and of all nodes below it, by path; parents come first.
 
-    Level by level, each in one batch. Nodes that vanish meanwhile, or that may not be read,
-    are left out; run it in a transaction for a snapshot.
+    Level by level, each in one go. Nodes that vanish meanwhile, or that may not be read, are
+    left out; in a transaction it is a snapshot.
 
     Raises:
-        StoreError: `top` itself cannot be read.
+        StoreError: the node itself cannot be read.
     """
     values: dict[bytes, bytes] = {}
-    level = [paths.check(top)]
+    top = paths.check(path)
+    level = [top]
     while level:
         replies = yield [request for path in level for request in requests.listing_and_value(path)]
         below: list[bytes] = []

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Every operation of the protocol: how its request is encoded, and its reply decoded.
 
-Both clients speak through these functions, so each operation is spelled once. They raise
-a `ValueError` (`InvalidPath`, ...) for what no store would take. Pure.
+Both clients speak through these functions, so each operation is spelled, and documented, once.
+They raise a `ValueError` (`InvalidPath`, ...) for what no store would take. Pure.
 Source: xenstore.txt, "Communication with xenstore".
 """
 
@@ -12,7 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from xsfs.errors import InvalidOperation, InvalidPayload, UnexpectedPacket
-from xsfs.protocol import paths, perms
+from xsfs.protocol import paths
+from xsfs.protocol import perms as permissions
 from xsfs.protocol.packet import PAYLOAD_MAX, Op
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class Request(NamedTuple, Generic[T_co]):
     op: int
     payload: bytes
     decode: Callable[[bytes], T_co]
+    # The result where the store says that there is no such node; None: its error.
+    missing: T_co | None = None
 
 
 class Part(NamedTuple):
@@ -51,6 +54,10 @@ def _nothing(payload: bytes) -> None:
 
 def _same(payload: bytes) -> bytes:
     return payload
+
+
+def _there(payload: bytes) -> bool:
+    return True
 
 
 def _string(payload: bytes) -> bytes:
@@ -115,9 +122,14 @@ def part(path: bytes, offset: int) -> Request[Part]:
     return Request(Op.DIRECTORY_PART, paths.check(path) + b"\0%d\0" % offset, _part)
 
 
-def read(path: bytes) -> Request[bytes]:
-    """The value, to the byte."""
-    return Request(_READ, paths.check(path) + b"\0", _same)
+def read(path: bytes, default: bytes | None = None) -> Request[bytes]:
+    """The value of a node, to the byte; `default`, if given, when there is no such node."""
+    return Request(_READ, paths.check(path) + b"\0", _same, default)
+
+
+def exists(path: bytes) -> Request[bool]:
+    """Whether there is such a node."""
+    return Request(_READ, paths.check(path) + b"\0", _there, False)
 
 
 def listing_and_value(path: bytes) -> list[Request[object]]:
@@ -127,17 +139,17 @@ def listing_and_value(path: bytes) -> list[Request[object]]:
 
 
 def write(path: bytes, value: bytes) -> Request[None]:
-    """Set the value; creates the node, and its parents."""
+    """Set the value of a node; creates it, and its parents with empty values."""
     return Request(_WRITE, _fitting(paths.check(path) + b"\0" + value), _nothing)
 
 
 def mkdir(path: bytes) -> Request[None]:
-    """Create the node, and its parents; nothing happens if it exists."""
+    """Create a node, and its parents; one that exists keeps its value."""
     return Request(Op.MKDIR, paths.check(path) + b"\0", _nothing)
 
 
 def rm(path: bytes) -> Request[None]:
-    """Remove the node and all below it."""
+    """Remove a node and all below it; it may be missing, but not its parent."""
     return Request(Op.RM, paths.check(path) + b"\0", _nothing)
 
 
@@ -146,9 +158,9 @@ def get_perms(path: bytes) -> Request[list[bytes]]:
     return Request(Op.GET_PERMS, paths.check(path) + b"\0", _strings)
 
 
-def set_perms(path: bytes, entries: Iterable[bytes]) -> Request[None]:
+def set_perms(path: bytes, perms: Iterable[bytes]) -> Request[None]:
     """Replace the permission entries, owner first."""
-    return Request(Op.SET_PERMS, _fields(paths.check(path), *perms.check(entries)), _nothing)
+    return Request(Op.SET_PERMS, _fields(paths.check(path), *permissions.check(perms)), _nothing)
 
 
 def watch(path: bytes, token: bytes, depth: int | None = None) -> Request[None]:
@@ -163,7 +175,7 @@ def unwatch(path: bytes, token: bytes) -> Request[None]:
 
 
 def reset_watches() -> Request[None]:
-    """Drop all watches and transactions of the connection."""
+    """Drop all watches and transactions of the connection; refused over XenBus."""
     return Request(Op.RESET_WATCHES, b"\0", _nothing)
 
 
@@ -179,39 +191,45 @@ def transaction_end(commit: bool) -> Request[None]:
 
 
 def get_domain_path(domid: int) -> Request[bytes]:
-    """The domain's home, `/local/domain/<domid>`."""
+    """The domain's home, `b"/local/domain/<domid>"`, whether or not it exists."""
     return Request(Op.GET_DOMAIN_PATH, _numbers(domid), _string)
 
 
 def is_domain_introduced(domid: int) -> Request[bool]:
-    """Whether the domain may speak to the store."""
+    """Whether the store is in communication with the domain."""
     return Request(Op.IS_DOMAIN_INTRODUCED, _numbers(domid), _truth)
 
 
 def introduce_domain(domid: int, mfn: int, eventchn: int) -> Request[None]:
-    """Let a domain, not 0, speak to the store by its ring page and event channel."""
+    """Let the store communicate with a domain.
+
+    Args:
+        domid: not 0.
+        mfn: the machine frame of the domain's ring page.
+        eventchn: an unbound event channel in the domain.
+    """
     if not domid:
         raise InvalidOperation("domain 0 cannot be introduced")
     return Request(Op.INTRODUCE, _numbers(domid, mfn, eventchn), _nothing)
 
 
 def release_domain(domid: int) -> Request[None]:
-    """Stop speaking to a domain."""
+    """Let the store end its communication with a domain."""
     return Request(Op.RELEASE, _numbers(domid), _nothing)
 
 
 def resume_domain(domid: int) -> Request[None]:
-    """A domain was resumed: report its next shutdown again."""
+    """Let the store report the domain's next shutdown again."""
     return Request(Op.RESUME, _numbers(domid), _nothing)
 
 
 def set_target(domid: int, target: int) -> Request[None]:
-    """Give a domain the rights of another."""
+    """Give a domain the rights of the domain `target`."""
     return Request(Op.SET_TARGET, _numbers(domid, target), _nothing)
 
 
 def control(command: bytes, *arguments: bytes) -> Request[bytes]:
-    """Say something to the daemon itself: `help`, `check`, `quota`, ..."""
+    """Say something to the daemon; its answer. What it knows is the daemon's own: `help`, ..."""
     return Request(Op.CONTROL, _fields(command, *arguments), _string)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 if TYPE_CHECKING:
-    from xsfs.aio.client import Client
+    from xsfs.aio.pipeline import Pipeline
 
 # oxenstored holds events back when more than 1024 are queued, and then everything must be looked
 # at again. Replies are queued with them: of two requests, the second sent when the first was
@@ -26,7 +26,7 @@ _PAUSE_S = 0.05
 class Bursts:
     """Counts the events that come in a row on a client's connection."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Pipeline) -> None:
         self._client = client
         # How many came in a row; what was sent when it began.
         self._count = self._sent = 0

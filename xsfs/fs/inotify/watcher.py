@@ -24,7 +24,8 @@ from xsfs.fs.model.notices import Kind, Notice
 from xsfs.fs.model.states import State
 
 if TYPE_CHECKING:
-    from xsfs.aio.client import Client, Watch
+    from xsfs.aio.pipeline import Pipeline
+    from xsfs.aio.watch import Watch
     from xsfs.fs.inotify.queue import NotificationQueue
     from xsfs.fs.model.difference import Difference
     from xsfs.fs.model.nodes import Node
@@ -51,7 +52,7 @@ class Watcher:
 
     def __init__(
         self,
-        client: Client,
+        client: Pipeline,
         table: NodeTable,
         states: States,
         difference: Difference,
@@ -83,10 +84,10 @@ class Watcher:
             StoreError: the store refused one.
         """
         client = self._client
-        self._root_watch = await client.watch(self._view.root.path, self.event)
+        self._root_watch = await client.watch(self._view.root.path, deliver=self.event).open()
         for path in SPECIALS:
             try:
-                await client.watch(path, self._special_event)
+                await client.watch(path, deliver=self._special_event).open()
             except StoreError as error:
                 log.info("no watch on %s: %s", path.decode(), error)
 
@@ -220,7 +221,7 @@ class Watcher:
             self._listening = False
             try:
                 if self._root_watch is not None:
-                    await self._client.renew(self._root_watch)
+                    await self._root_watch.renew()
             except XenStoreError as error:
                 log.warning("cannot set the watch anew: %s", error)
             self.invalidate_all()

@@ -18,12 +18,12 @@ import trio
 from xsfs.errors import NotFound, StoreError, TooBig
 from xsfs.fs.model import names as filenames
 from xsfs.fs.model.states import State
-from xsfs.protocol import paths, requests
+from xsfs.protocol import paths, procedures, requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
-    from xsfs.aio.client import Client
+    from xsfs.aio.pipeline import Pipeline
     from xsfs.fs.model.nodes import Inode, Node
     from xsfs.fs.model.table import NodeTable
     from xsfs.fs.options import Options
@@ -69,7 +69,7 @@ class Tree:
 
     def __init__(
         self,
-        client: Client,
+        client: Pipeline,
         table: NodeTable,
         options: Options,
         states: States,
@@ -212,7 +212,7 @@ class Tree:
         if self.options.cache == "watch" and self.is_fresh(node) and node.value is not None:
             return node.value
         try:
-            return await self.client.read(node.path, node.view.tx_id)
+            return await self.client.call(requests.read(node.path), node.view.tx_id)
         except NotFound:
             if node.parent is None:
                 return b""
@@ -244,7 +244,7 @@ class Tree:
             batch += self._states.requests_for(other)
         listing, value, *replies = await self.client.batch(batch, view.tx_id)
         if isinstance(listing, TooBig):
-            listing = await self.client.list(path, view.tx_id)
+            listing = await self.client.perform(procedures.listing(path), view.tx_id)
         if isinstance(listing, NotFound) and node.parent is None:
             # The mounted root itself is not there (yet).
             listing = []

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, cast
 
 from xsfs.errors import AccessDenied, StoreError, TooBig
 from xsfs.fs.model.states import State
-from xsfs.protocol import requests
+from xsfs.protocol import procedures, requests
 from xsfs.protocol.packet import Op
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xsfs.aio.client import Client
+    from xsfs.aio.pipeline import Pipeline
     from xsfs.fs.model.nodes import View
     from xsfs.protocol.requests import Request
 
@@ -27,7 +27,7 @@ class States:
             of permissions from one of the value.
     """
 
-    def __init__(self, client: Client, *, want_perms: bool) -> None:
+    def __init__(self, client: Pipeline, *, want_perms: bool) -> None:
         self.want_perms = want_perms
         self._client = client
 
@@ -66,7 +66,7 @@ class States:
             return value
         if isinstance(listing, TooBig):
             try:
-                listing = await self._client.list(path, view.tx_id)
+                listing = await self._client.perform(procedures.listing(path), view.tx_id)
             except StoreError as error:
                 return error
         if isinstance(listing, StoreError):

@@ -23,7 +23,7 @@ from xsfs.protocol import requests
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from xsfs.aio.client import Client
+    from xsfs.aio.pipeline import Pipeline
     from xsfs.protocol.requests import Request
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class Domains:
         owners: counts all nodes by the domain that owns them.
     """
 
-    def __init__(self, client: Client, owners: Callable[[], Awaitable[Counter[int]]]) -> None:
+    def __init__(self, client: Pipeline, owners: Callable[[], Awaitable[Counter[int]]]) -> None:
         self._client = client
         self._owners = owners
         self._usages: Sequence[Usage] = ()

@@ -29,7 +29,8 @@ from xsfs.fs.store.reads import FSError
 from xsfs.fs.virtual.files import VirtualFile, require_read
 
 if TYPE_CHECKING:
-    from xsfs.aio.client import Client, Watch
+    from xsfs.aio.pipeline import Pipeline
+    from xsfs.aio.watch import Watch
     from xsfs.fs.model.nodes import Node
     from xsfs.fs.virtual.readers import Readers
     from xsfs.protocol.conversation import Event
@@ -57,7 +58,7 @@ class EventFiles:
         readers: where reads wait.
     """
 
-    def __init__(self, client: Client, readers: Readers) -> None:
+    def __init__(self, client: Pipeline, readers: Readers) -> None:
         self.client = client
         self.readers = readers
         # How many are open.
@@ -137,7 +138,7 @@ class EventHandle(Handle):
 
     async def watch(self, path: bytes) -> None:
         """From here on, events are kept."""
-        self._watch = await self._client.watch(path, self._take)
+        self._watch = await self._client.watch(path, deliver=self._take).open()
 
     def _take(self, event: Event, first: bool) -> None:
         if first and not self._confirmed:
@@ -193,4 +194,4 @@ class EventHandle(Handle):
         if self._watch is not None:
             # The connection may be gone, and the watch with it.
             with suppress(XenStoreError):
-                await self._client.unwatch(self._watch)
+                await self._watch.close()

@@ -27,11 +27,11 @@ from xsfs.fs.virtual import merge
 from xsfs.fs.virtual.files import VirtualFile
 from xsfs.fs.virtual.turns import Turns, collect
 from xsfs.jsontext import Reader
-from xsfs.protocol import paths, requests
+from xsfs.protocol import paths, procedures, requests
 from xsfs.protocol.packet import Op
 
 if TYPE_CHECKING:
-    from xsfs.aio.client import Client
+    from xsfs.aio.pipeline import Pipeline
     from xsfs.fs.inotify.watcher import Watcher
     from xsfs.fs.model.nodes import Node
     from xsfs.fs.virtual.refusals import Refusals
@@ -73,7 +73,7 @@ class _Nodes(NamedTuple):
 class Subtrees:
     """Reads and patches whole subtrees, each at one moment of the store."""
 
-    def __init__(self, client: Client, watcher: Watcher, refusals: Refusals) -> None:
+    def __init__(self, client: Pipeline, watcher: Watcher, refusals: Refusals) -> None:
         self._client = client
         self._watcher = watcher
         self.refusals = refusals
@@ -178,7 +178,7 @@ class Subtrees:
     async def _children(self, path: bytes, names: object, tx_id: int) -> list[bytes]:
         if isinstance(names, TooBig):
             try:
-                names = await self._client.list(path, tx_id)
+                names = await self._client.perform(procedures.listing(path), tx_id)
             except StoreError as error:
                 names = error
         if isinstance(names, StoreError):
@@ -194,7 +194,7 @@ class Subtrees:
         """Whether a transaction sees the store as it was at its start: oxenstored's does."""
         if self._asked != self._client.epoch:
             try:
-                await self._client.read(b"/", _NO_TX_ID)
+                await self._client.call(requests.read(b"/"), _NO_TX_ID)
             except StoreError as error:
                 # Of a transaction that is not there, xenstored says ENOENT.
                 self._snapshots = error.errno == errno.EIO
@@ -226,7 +226,7 @@ class Subtrees:
     async def _perform(self, node: Node, plan: list[Request[None]], tx_id: int) -> None:
         if node.parent is not None:
             try:
-                await self._client.read(node.path, tx_id)
+                await self._client.call(requests.read(node.path), tx_id)
             except NotFound:
                 raise FSError(errno.ENOENT) from None
         turns = Turns()

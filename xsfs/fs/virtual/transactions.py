@@ -28,7 +28,7 @@ from xsfs.protocol import requests
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from xsfs.aio.client import Client
+    from xsfs.aio.pipeline import Pipeline
     from xsfs.fs.model.nodes import Node
     from xsfs.fs.model.table import NodeTable
     from xsfs.fs.virtual.refusals import Refusals
@@ -81,7 +81,7 @@ class Transactions(VirtualFile):
 
     def __init__(
         self,
-        client: Client,
+        client: Pipeline,
         table: NodeTable,
         settle: Callable[[], Awaitable[None]],
         refusals: Refusals,
@@ -114,7 +114,7 @@ class Transactions(VirtualFile):
         if len(self._open) >= MAX_OPEN:
             log.warning("%d transactions are open, there may be no more", len(self._open))
             raise FSError(errno.EDQUOT)
-        tx_id = await self._client.transaction()
+        tx_id = await self._client.call(requests.transaction_start())
         plain = self._table.view
         view = View(plain.root.path, tx_id, plain)
         transaction = Transaction(name, view, trio.current_time(), plain.clock)

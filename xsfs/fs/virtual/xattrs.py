@@ -15,7 +15,7 @@ from xsfs.fs.model.states import InodeKind
 from xsfs.fs.store.reads import FSError
 from xsfs.fs.virtual.files import VirtualInode
 from xsfs.fs.virtual.scratch import ScratchFile
-from xsfs.protocol import perms
+from xsfs.protocol import perms, requests
 
 if TYPE_CHECKING:
     from xsfs.fs.model.nodes import Inode, Node
@@ -55,7 +55,8 @@ class Xattrs:
         if node is not None and name == _PATH:
             return node.path
         if node is not None and name == _PERMS and not node.pending:
-            return b",".join(await self._client.get_perms(node.path, node.view.tx_id))
+            perms = requests.get_perms(node.path)
+            return b",".join(await self._client.call(perms, node.view.tx_id))
         raise FSError(errno.ENODATA)
 
     async def set(self, inode: Inode, name: bytes, value: bytes) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""The trio client on a bad link to the real daemons: it waits, gives up, comes back, in bounds."""
+"""The asynchronous client on a bad link: it waits, gives up, comes back, in bounds."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import anyio
+import anyio.lowlevel
 import pytest
-import trio
-import trio.testing
 
 from tests.xen.lies import ERRORS, LIES, ODDITIES
 from tests.xen.link import Link, Way
 from tests.xen.wire import HEADER, Op
-from xsfs.aio.client import Client
+from xsfs.aio.pipeline import Pipeline
 from xsfs.errors import ConnectionError as StoreConnectionError
 from xsfs.errors import StoreError, Timeout
 from xsfs.protocol import requests
@@ -33,28 +33,26 @@ SLACK_S = 3.0
 
 
 @asynccontextmanager
-async def connected(link: Link, timeout_s: float = TIMEOUT_S) -> AsyncIterator[Client]:
-    client = Client(str(link.socket), timeout_s=timeout_s)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(client.run)
+async def connected(link: Link, timeout_s: float = TIMEOUT_S) -> AsyncIterator[Pipeline]:
+    client = Pipeline(str(link.socket), timeout_s=timeout_s)
+    async with client:
         yield client
-        nursery.cancel_scope.cancel()
 
 
-def run(link: Link, body: Callable[[Client], Awaitable[None]]) -> None:
+def run(loop: str, link: Link, body: Callable[[Pipeline], Awaitable[None]]) -> None:
     async def main() -> None:
-        with trio.fail_after(20):
+        with anyio.fail_after(20):
             async with connected(link) as client:
                 await body(client)
 
-    trio.run(main)
+    anyio.run(main, backend=loop)
 
 
 async def happened(event: threading.Event) -> None:
-    assert await trio.to_thread.run_sync(event.wait, 5)
+    assert await anyio.to_thread.run_sync(event.wait, 5)
 
 
-async def reconnected(client: Client, epoch: int) -> None:
+async def reconnected(client: Pipeline, epoch: int) -> None:
     """Until the client is connected for the time after `epoch`."""
     await client.call(requests.read(b"/"))
     assert client.epoch > epoch
@@ -64,12 +62,14 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.message for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def test_a_write_whose_reply_was_lost_is_not_repeated(daemon: Daemon, link: Link) -> None:
-    async def body(client: Client) -> None:
+def test_a_write_whose_reply_was_lost_is_not_repeated(
+    loop: str, daemon: Daemon, link: Link
+) -> None:
+    async def body(client: Pipeline) -> None:
         await client.mkdir(b"/w")
         swallowed = link.swallow()
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(write, client)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(write, client)
             await happened(swallowed)
             # Whoever writes now is not to be overwritten.
             daemon.tool("xenstore-write", "/w/x", "theirs")
@@ -77,46 +77,48 @@ def test_a_write_whose_reply_was_lost_is_not_repeated(daemon: Daemon, link: Link
         await reconnected(client, 1)
         assert await client.read(b"/w/x") == b"theirs"
 
-    async def write(client: Client) -> None:
+    async def write(client: Pipeline) -> None:
         with pytest.raises(StoreConnectionError):
             await client.write(b"/w/x", b"ours")
 
-    run(link, body)
+    run(loop, link, body)
 
 
-def test_a_read_whose_reply_was_lost_is_asked_for_again(daemon: Daemon, link: Link) -> None:
-    async def body(client: Client) -> None:
+def test_a_read_whose_reply_was_lost_is_asked_for_again(
+    loop: str, daemon: Daemon, link: Link
+) -> None:
+    async def body(client: Pipeline) -> None:
         await client.write(b"/r", b"1")
         cut = link.cut(after=HEADER.size)
         assert await client.read(b"/r") == b"1"
         assert cut.is_set()
 
-    run(link, body)
+    run(loop, link, body)
 
 
 @pytest.mark.parametrize("way", Way)
 def test_a_stalled_store_is_given_up_in_time(
-    link: Link, way: Way, caplog: pytest.LogCaptureFixture
+    loop: str, link: Link, way: Way, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def body(client: Client) -> None:
+    async def body(client: Pipeline) -> None:
         link.stall(way)
         for attempt in range(2):
-            start_s = trio.current_time()
+            start_s = anyio.current_time()
             with pytest.raises(Timeout):
                 await client.write(b"/never", b"%d" % attempt)
-            assert trio.current_time() - start_s < TIMEOUT_S + SLACK_S
+            assert anyio.current_time() - start_s < TIMEOUT_S + SLACK_S
         link.resume()
         await reconnected(client, 1)
 
-    run(link, body)
+    run(loop, link, body)
     assert [line.split(": ", 1)[1][:15] for line in warnings(caplog)] == [
         "connection lost",
         "connected again",
     ]
 
 
-def test_what_was_not_sent_in_time_is_never_done(daemon: Daemon, link: Link) -> None:
-    async def body(client: Client) -> None:
+def test_what_was_not_sent_in_time_is_never_done(loop: str, daemon: Daemon, link: Link) -> None:
+    async def body(client: Pipeline) -> None:
         link.stall(Way.TO_DAEMON)
         big = bytes(4000)
 
@@ -124,60 +126,62 @@ def test_what_was_not_sent_in_time_is_never_done(daemon: Daemon, link: Link) -> 
             with pytest.raises(StoreConnectionError):
                 await client.write(b"/late/%d" % number, big)
 
-        async with trio.open_nursery() as nursery:
+        async with anyio.create_task_group() as tasks:
             for number in range(1000):
-                nursery.start_soon(write, number)
+                tasks.start_soon(write, number)
         link.resume()
         await reconnected(client, 1)
         # What the sockets held may be done yet.
         assert len(await client.list(b"/late")) < 200
 
-    run(link, body)
+    run(loop, link, body)
 
 
-def test_transactions_end_with_their_connection(link: Link) -> None:
-    async def body(client: Client) -> None:
-        old = await client.transaction()
+def test_transactions_end_with_their_connection(loop: str, link: Link) -> None:
+    async def body(client: Pipeline) -> None:
+        old = await client.call(requests.transaction_start())
         link.cut()
         await reconnected(client, 1)
-        new = await client.transaction()
+        new = await client.call(requests.transaction_start())
         # The store counts from 1 again.
         with pytest.raises(StoreConnectionError):
-            await client.write(b"/x", b"by the old one", old)
-        await client.write(b"/y", b"by the new one", new)
+            await client.call(requests.write(b"/x", b"by the old one"), old)
+        await client.call(requests.write(b"/y", b"by the new one"), new)
         await client.call(requests.transaction_end(True), new)
         assert await client.read(b"/y") == b"by the new one"
         assert b"x" not in await client.list(b"/")
 
-    run(link, body)
+    run(loop, link, body)
 
 
-def test_a_transaction_lost_before_its_commit_starts_over(link: Link) -> None:
+def test_a_transaction_lost_before_its_commit_starts_over(loop: str, link: Link) -> None:
     attempts = 0
 
-    async def work(client: Client, tx_id: int) -> None:
+    async def work(client: Pipeline, tx_id: int) -> None:
         nonlocal attempts
         attempts += 1
-        await client.write(b"/t/%d" % attempts, b"", tx_id)
+        await client.call(requests.write(b"/t/%d" % attempts, b""), tx_id)
         if attempts < 3:
             link.cut()
-        await client.write(b"/t/done", b"", tx_id)
+        await client.call(requests.write(b"/t/done", b""), tx_id)
 
-    async def body(client: Client) -> None:
+    async def body(client: Pipeline) -> None:
         await client.run_in_transaction(lambda tx_id: work(client, tx_id))
         assert sorted(await client.list(b"/t")) == [b"3", b"done"]
 
-    run(link, body)
+    run(loop, link, body)
 
 
-def test_a_commit_whose_reply_was_lost_is_not_repeated(daemon: Daemon, link: Link) -> None:
-    async def body(client: Client) -> None:
+def test_a_commit_whose_reply_was_lost_is_not_repeated(
+    loop: str, daemon: Daemon, link: Link
+) -> None:
+    async def body(client: Pipeline) -> None:
         attempts = 0
 
         async def work(tx_id: int) -> None:
             nonlocal attempts
             attempts += 1
-            await client.write(b"/c/%d" % attempts, b"", tx_id)
+            await client.call(requests.write(b"/c/%d" % attempts, b""), tx_id)
             link.swallow(op=Op.TRANSACTION_END)
 
         with pytest.raises(Timeout):
@@ -185,64 +189,66 @@ def test_a_commit_whose_reply_was_lost_is_not_repeated(daemon: Daemon, link: Lin
         assert attempts == 1
         assert await client.list(b"/c") == [b"1"]
 
-    run(link, body)
+    run(loop, link, body)
 
 
 def test_a_frozen_store_holds_a_transaction_no_longer_than_the_timeout(
-    daemon: Daemon, link: Link
+    loop: str, daemon: Daemon, link: Link
 ) -> None:
-    async def body(client: Client) -> None:
+    async def body(client: Pipeline) -> None:
         async def work(tx_id: int) -> None:
             daemon.freeze()
-            await client.write(b"/f", b"", tx_id)
+            await client.call(requests.write(b"/f", b""), tx_id)
 
-        start_s = trio.current_time()
+        start_s = anyio.current_time()
         with pytest.raises(Timeout):
             await client.run_in_transaction(work)
-        assert trio.current_time() - start_s < TIMEOUT_S + SLACK_S
+        assert anyio.current_time() - start_s < TIMEOUT_S + SLACK_S
         with pytest.raises(Timeout):
             await client.run_in_transaction(work)
         daemon.thaw()
         await reconnected(client, 1)
         assert b"f" not in await client.list(b"/")
 
-    run(link, body)
+    run(loop, link, body)
 
 
-def test_watches_are_set_again_and_fire(daemon: Daemon, link: Link) -> None:
-    async def body(client: Client) -> None:
-        async with await client.watch(b"/a") as watch:
+def test_watches_are_set_again_and_fire(loop: str, daemon: Daemon, link: Link) -> None:
+    async def body(client: Pipeline) -> None:
+        async with client.watch(b"/a") as watch:
             assert (await anext(watch)).path == b"/a"
             daemon.restart()
             assert (await anext(watch)).path == b"/a"
             daemon.tool("xenstore-write", "/a/b", "1")
             assert (await anext(watch)).path == b"/a/b"
 
-    run(link, body)
+    run(loop, link, body)
 
 
-def test_a_watch_renewed_while_the_store_goes_is_set_again(daemon: Daemon, link: Link) -> None:
-    async def body(client: Client) -> None:
-        watch = await client.watch(b"/a")
+def test_a_watch_renewed_while_the_store_goes_is_set_again(
+    loop: str, daemon: Daemon, link: Link
+) -> None:
+    async def body(client: Pipeline) -> None:
+        watch = await client.watch(b"/a").open()
         await anext(watch)
         link.swallow(op=Op.UNWATCH)
         cut = link.cut(after=2 * HEADER.size)
         with pytest.raises(StoreConnectionError):
-            await client.renew(watch)
+            await watch.renew()
         await happened(cut)
         assert (await anext(watch)).path == b"/a"
-        await client.renew(watch)
+        await watch.renew()
         assert (await anext(watch)).path == b"/a"
         await client.write(b"/a", b"1")
         assert (await anext(watch)).path == b"/a"
 
-    run(link, body)
+    run(loop, link, body)
 
 
 def test_a_store_that_hangs_up_at_once_is_not_asked_in_a_loop(
-    daemon: Daemon, link: Link, caplog: pytest.LogCaptureFixture
+    loop: str, daemon: Daemon, link: Link, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def body(client: Client) -> None:
+    async def body(client: Pipeline) -> None:
         # The link takes connections still, and closes them.
         daemon.kill()
         with pytest.raises(Timeout):
@@ -250,21 +256,21 @@ def test_a_store_that_hangs_up_at_once_is_not_asked_in_a_loop(
         daemon.start()
         await reconnected(client, 1)
 
-    run(link, body)
+    run(loop, link, body)
     assert link.accepted < 30
     assert len(warnings(caplog)) == 2
 
 
 @pytest.mark.parametrize("lie", LIES)
 def test_a_peer_that_lies_is_left_once(
-    link: Link, lie: str, caplog: pytest.LogCaptureFixture
+    loop: str, link: Link, lie: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     forgery, reason = LIES[lie]
 
-    async def body(client: Client) -> None:
+    async def body(client: Pipeline) -> None:
         await client.write(b"/a", b"true")
-        again = trio.Event()
-        client.on_reconnect = again.set
+        again = anyio.Event()
+        client._connection.on_reconnect = again.set
         link.forge(forgery, op=Op.READ)
         # Asked again where it was not answered.
         assert await client.read(b"/a") == b"true"
@@ -272,48 +278,48 @@ def test_a_peer_that_lies_is_left_once(
         assert await client.read(b"/a") == b"true"
         assert client.epoch == 2
 
-    run(link, body)
+    run(loop, link, body)
     lost, connected_again = warnings(caplog)
     assert "connection lost" in lost
     assert reason in lost
     assert "connected again" in connected_again
 
 
-def test_a_peer_that_never_stops_lying_is_given_up_in_time(link: Link) -> None:
-    async def body(client: Client) -> None:
+def test_a_peer_that_never_stops_lying_is_given_up_in_time(loop: str, link: Link) -> None:
+    async def body(client: Pipeline) -> None:
         await client.write(b"/a", b"true")
         link.forge(LIES["a type of no request"][0], count=1_000_000, op=Op.READ)
-        start_s = trio.current_time()
+        start_s = anyio.current_time()
         with pytest.raises(Timeout):
             await client.read(b"/a")
-        assert trio.current_time() - start_s < TIMEOUT_S + SLACK_S
+        assert anyio.current_time() - start_s < TIMEOUT_S + SLACK_S
         link.forge(bytes)
         await reconnected(client, 1)
         assert await client.read(b"/a") == b"true"
 
-    run(link, body)
+    run(loop, link, body)
     assert link.accepted < 30
 
 
 @pytest.mark.parametrize("oddity", ODDITIES)
 def test_what_nobody_asked_for_is_passed_over(
-    link: Link, oddity: str, caplog: pytest.LogCaptureFixture
+    loop: str, link: Link, oddity: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def body(client: Client) -> None:
+    async def body(client: Pipeline) -> None:
         await client.write(b"/a", b"true")
         link.forge(ODDITIES[oddity], op=Op.READ)
         assert await client.read(b"/a") == b"true"
         assert client.epoch == 1
 
-    run(link, body)
+    run(loop, link, body)
     assert warnings(caplog) == []
 
 
 @pytest.mark.parametrize("error", ERRORS)
-def test_any_error_is_an_error(link: Link, error: str) -> None:
+def test_any_error_is_an_error(loop: str, link: Link, error: str) -> None:
     forgery, number = ERRORS[error]
 
-    async def body(client: Client) -> None:
+    async def body(client: Pipeline) -> None:
         link.forge(forgery, op=Op.READ)
         with pytest.raises(StoreError) as caught:
             await client.read(b"/")
@@ -321,31 +327,31 @@ def test_any_error_is_an_error(link: Link, error: str) -> None:
         assert str(caught.value).isprintable()
         assert client.epoch == 1
 
-    run(link, body)
+    run(loop, link, body)
 
 
-def test_nothing_is_left_behind_by_many_losses(link: Link) -> None:
-    async def body(client: Client) -> None:
+def test_nothing_is_left_behind_by_many_losses(loop: str, link: Link) -> None:
+    async def body(client: Pipeline) -> None:
         await client.write(b"/a", b"1")
-        async with await client.watch(b"/a"):
+        async with client.watch(b"/a"):
             await reconnected(client, 0)
-            tasks = trio.lowlevel.current_statistics().tasks_living
+            tasks = len(anyio.get_running_tasks())
             descriptors = len(os.listdir("/proc/self/fd"))
             for epoch in range(1, 21):
                 link.cut()
                 await reconnected(client, epoch)
-            await trio.testing.wait_all_tasks_blocked()
-            assert trio.lowlevel.current_statistics().tasks_living == tasks
+            await anyio.wait_all_tasks_blocked()
+            assert len(anyio.get_running_tasks()) == tasks
         # The link's own threads may not have closed their ends yet.
-        with trio.fail_after(5):
+        with anyio.fail_after(5):
             while len(os.listdir("/proc/self/fd")) > descriptors:
-                await trio.lowlevel.checkpoint()
+                await anyio.lowlevel.checkpoint()
 
-    run(link, body)
+    run(loop, link, body)
 
 
-def test_replies_split_at_each_byte(link: Link) -> None:
-    async def body(client: Client) -> None:
+def test_replies_split_at_each_byte(loop: str, link: Link) -> None:
+    async def body(client: Pipeline) -> None:
         link.split(1)
         for number in range(20):
             await client.write(b"/s/%d" % number, b"v" * number)
@@ -353,35 +359,33 @@ def test_replies_split_at_each_byte(link: Link) -> None:
         assert await client.read(b"/s/19") == b"v" * 19
         assert client.epoch == 1
 
-    run(link, body)
+    run(loop, link, body)
 
 
 def test_a_receiver_that_fails_costs_no_connection(
-    link: Link, caplog: pytest.LogCaptureFixture
+    loop: str, link: Link, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def body(client: Client) -> None:
+    async def body(client: Pipeline) -> None:
         def fail(event: object, first: bool) -> None:
             raise RuntimeError("a fault")
 
-        suspected = trio.Event()
-        client.on_reconnect = suspected.set
-        await client.watch(b"/a", fail)
+        suspected = anyio.Event()
+        client._connection.on_reconnect = suspected.set
+        await client.watch(b"/a", deliver=fail).open()
         await suspected.wait()
         assert await client.read(b"/") == b""
         assert client.epoch == 1
 
-    run(link, body)
+    run(loop, link, body)
     assert ["was not taken" in line for line in warnings(caplog)] == [True]
 
 
-def test_a_store_that_does_not_answer_at_first(link: Link) -> None:
+def test_a_store_that_does_not_answer_at_first(loop: str, link: Link) -> None:
     link.stall(Way.TO_CLIENT)
 
     async def main() -> None:
-        client = Client(str(link.socket), timeout_s=0.3)
-        async with trio.open_nursery() as nursery:
-            with pytest.raises(Timeout):
-                await nursery.start(client.run)
+        with pytest.raises(Timeout):
+            await Pipeline(str(link.socket), timeout_s=0.3).__aenter__()
 
-    trio.run(main)
+    anyio.run(main, backend=loop)
     link.resume()
