@@ -24,9 +24,11 @@ FILES := share/man/man5/xsfs.5 share/man/man8/xsfs.8 \
 	share/fish/vendor_completions.d/xsfs.fish \
 	$(addprefix lib/systemd/system/,$(notdir $(wildcard systemd/*)))
 
-# Debian's packages to run xsfs (fuse3 brings fusermount3) and to build pyfuse3; to be shown
-# around by tools/tour; and what the tests run beside.
+# Debian's packages to run xsfs (fuse3 brings fusermount3) and to build pyfuse3; to build a package
+# of it; to be shown around by tools/tour; and what the tests run beside.
 TO_INSTALL := fuse3 libfuse3-dev pkg-config gcc libc6-dev python3-dev python3-venv
+TO_BUILD := build-essential debhelper libfuse3-dev pkg-config python3-dev python3-pip \
+	python3-setuptools python3-wheel
 TO_SHOW := inotify-tools tree
 TO_TEST := $(TO_SHOW) jq man-db mandoc systemd openssh-client attr rsync entr vim incron zsh fish \
 	ed fd-find gawk mc ncdu node-chokidar nodejs patch ranger rclone ripgrep
@@ -52,13 +54,14 @@ define debian
 	fi
 endef
 
-.PHONY: help run debian-install debian-show debian-test venv xen install uninstall dist docs \
+.PHONY: help run debian-install debian-show debian-test venv xen install uninstall dist deb test-deb docs \
 	lint test bench soak fuzz clean
 
 help:
 	@echo 'make run    install what is missing, mount the XenStore at $(MOUNTPOINT), show it'
 	@echo 'make test   install what is missing, run the tests'
 	@echo 'make install, make uninstall   for all users, below PREFIX ($(PREFIX))'
+	@echo "make deb    Debian's package, below dist; make test-deb: tried in clean systems"
 	@echo 'make docs   the documentation of the Python package, below build/docs'
 	@echo 'make lint   style and types'
 	@echo 'make venv   a Python environment with xsfs in .venv'
@@ -117,6 +120,17 @@ dist: venv
 	rm -rf dist
 	$(BIN)/python -m build -q --no-isolation
 	$(BIN)/twine check --strict dist/*
+
+# Debian's package for the release that this runs on, below dist.
+deb:
+	$(call debian,$(TO_BUILD))
+	tools/deb dist
+
+# The package for Debian 12 and 13, built, installed, mounted, upgraded and purged in clean systems;
+# as root, in some five minutes.
+test-deb:
+	$(call debian,mmdebstrap)
+	tools/test-deb
 
 # Warnings are errors.
 docs: venv
