@@ -35,6 +35,9 @@ NODES = 3000
 DIRECTORIES = 30
 QUIET_EVENTS = 20_000
 
+# How many times the delay of xenstore-watch inotify's may be.
+MOST = {"xenstored": 4, "oxenstored": 2.5}
+
 # What oxenstored can have on its way to one watcher.
 BATCH = 500
 
@@ -65,7 +68,7 @@ def delays(daemon: Daemon, top: Path, client: xsfs.Client) -> Iterator[tuple[flo
             yield watch_s, perf_counter() - start_s
 
 
-def poke_s(folder: Path) -> float:
+def injection_s(folder: Path) -> float:
     """Seconds of what the least of all file systems takes for what raises an event."""
     tree = folder / "tree.pickle"
     tree.write_bytes(pickle.dumps({b"/": b"", b"/file": b"1"}))
@@ -138,7 +141,7 @@ def main() -> int:
         ):
             both = list(delays(daemon, mounted.path, client))
             watch_s, heard_s = (median(times) for times in zip(*both, strict=True))
-            least_s = poke_s(Path(folder))
+            least_s = injection_s(Path(folder))
             told = rate(mounted.path, client)
             spent_us = cost(mounted, client)
         print(
@@ -147,7 +150,9 @@ def main() -> int:
             f"{told:.0f} changes/s; {spent_us:.1f} us CPU for an event that concerns nobody"
         )
         bars += [
-            Bar(f"{kind}: delay of inotify / delay of xenstore-watch", heard_s / watch_s, 3),
+            Bar(
+                f"{kind}: delay of inotify / delay of xenstore-watch", heard_s / watch_s, MOST[kind]
+            ),
             Bar(f"{kind}: 1,000 changes/s / changes told in a second", 1000 / told, 1),
             Bar(f"{kind}: CPU time of an event / 50 us", spent_us / 50, 1),
         ]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Pokes that the helper comes to late: what they are about has been moved or removed meanwhile."""
+"""Injections that come late: what they are about has been moved or removed meanwhile."""
 
 from __future__ import annotations
 
