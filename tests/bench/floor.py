@@ -3,7 +3,8 @@
 """The floor: the least that a pyfuse3 file system can do, answering from a dictionary.
 
 No store, no events, no invalidation, no writes but to memory; the same shape of tree as the
-mount it stands beside. `python -m tests.bench.floor TREE.pickle MOUNTPOINT direct|keep`.
+mount it stands beside. `python -m tests.bench.floor TREE.pickle MOUNTPOINT direct|keep stock|ours`:
+with direct I/O or the page cache, on the loop that pyfuse3 comes with or on ours.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ import os
 import pickle
 import stat
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyfuse3
 import trio
+
+from xsfs.fs.fuse import loop
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -103,15 +107,16 @@ class Floor(pyfuse3.Operations):
 
 
 def main() -> None:
-    tree, mountpoint, mode = sys.argv[1:]
+    tree, mountpoint, mode, which = sys.argv[1:]
     # Written by the benchmark itself.
     values: dict[bytes, bytes] = pickle.loads(Path(tree).read_bytes())
-    pyfuse3.init(
-        Floor(values, mode == "direct"), mountpoint, {"fsname=floor", "default_permissions"}
-    )
-    print("ready", flush=True)
-    os.close(1)
-    trio.run(pyfuse3.main)
+    with loop.installed() if which == "ours" else nullcontext():
+        pyfuse3.init(
+            Floor(values, mode == "direct"), mountpoint, {"fsname=floor", "default_permissions"}
+        )
+        print("ready", flush=True)
+        os.close(1)
+        trio.run(pyfuse3.main)
     pyfuse3.close(unmount=True)
 
 
