@@ -40,7 +40,8 @@ class Kernel:
     def __init__(
         self, fs: FileSystem, monkeypatch: pytest.MonkeyPatch, entries_at_once: int = 5
     ) -> None:
-        self.client, self.table, self.watcher = fs.client, fs.table, fs.watcher
+        self.client, self.table = fs.client, fs.table
+        self.difference, self.watcher = fs.difference, fs.watcher
         self.ops = fs.operations
         self.lookups: Counter[int] = Counter()
         self._entries_at_once = entries_at_once
