@@ -238,7 +238,7 @@ import sys
 sys.modules["trio"] = None
 import pydoc, xsfs
 pydoc.render_doc(xsfs)
-xsfs.Client, xsfs.xs, xsfs.server
+xsfs.Client, xsfs.xs, xsfs.aio.Client, xsfs.server
 try:
     xsfs.server.running
 except ImportError as error:
