@@ -350,4 +350,4 @@ def test_a_helper_that_is_killed_is_replaced(fuse: None, daemon: Daemon, moment:
                     client.write(b"/d/m%d" % number, b"")
             expected = {b"m%d" % number for number in range(10)}
             while expected:
-                expected.discard(heard.read_line(10))
+                expected.discard(heard.read_line(30))

@@ -66,7 +66,6 @@ def make(daemon: Daemon, mounted: Mounted, count: int) -> Result:
                 heard += hearing.result()
         heard_s = time.monotonic()
         listed = {path.name for path in (mounted.path / "many").iterdir()} - {FIRST}
-        store.rm(b"/many")
     wrong = [f"heard {heard[name]} times: {name}" for name in names if heard[name] != 1]
     wrong += [f"never made: {name}" for name in (+heard).keys() - names]
     if listed != names:

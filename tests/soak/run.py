@@ -85,9 +85,12 @@ class Run:
     def row(self) -> str:
         """A line of the table in docs/proof.md."""
         figures = [f"{count:,} {name}" for name, count in self.counts.items()]
-        figures += [f"{name} {peak:,.4g}" for name, peak in self.peaks.items()]
+        figures += [
+            f"{name} {peak:,.0f}" if peak >= 100 else f"{name} {peak:.3g}"
+            for name, peak in self.peaks.items()
+        ]
         wrong = f"**{len(self.wrong)} wrong**" if self.wrong else "none"
-        minutes = f"{self.seconds / 60:.0f} min in {self.pieces}"
+        minutes = f"{self.seconds / 60:.1f} min in {self.pieces}"
         return f"| {self.name} | {minutes} | {', '.join(figures)} | {wrong} |"
 
 
