@@ -368,6 +368,17 @@ def test_what_was_there_before_a_watch_is_not_told_as_new(path: str, told: list[
     assert house.look() == [f"modified {top}/later"]
 
 
+def test_a_flood_of_events_for_a_node_is_told_once_and_each_invalidates() -> None:
+    house = House(D, ["/d/x"])
+    house.store = {**D, "/d/x": "2"}
+    hit = [house.difference.note(b"/d/x", house.answered, at) for at in range(1, 100)]
+    assert {node.path if node else None for node in hit} == {b"/d/x"}
+    assert hit[0] is not None
+    assert hit[0].mtime_ns == 99
+    assert house.look() == ["modified /d/x"]
+    assert house.asked == [[b"/d/x"]]
+
+
 def test_what_the_store_does_not_answer_is_asked_again() -> None:
     def write(house: House) -> None:
         house.store = {**D, "/d/x": "2"}

@@ -81,8 +81,14 @@ class Difference:
         """
         self.counts["events"] += 1
         echoes = self.echoes.outstanding(path, answered)
-        if self._view.record_event(path, 0 if echoes else now_ns) is None:
+        found = self._view.record_event(path, 0 if echoes else now_ns)
+        if found is None:
             return None
+        mark = self._marks.get(path)
+        if mark is not None and mark.hit and mark.foreign and not echoes:
+            # As in a flood: it waits to be looked at already.
+            mark.clock = self._view.clock
+            return None if found[1] else found[0]
         route = Route(self._view, path)
         node, rest = route.node, route.rest
         if not (rest or node.watchable or node.children):
