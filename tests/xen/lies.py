@@ -69,7 +69,7 @@ ODDITIES: dict[str, Forgery] = {
 
 # Errors, with the errno that they have to be.
 ERRORS: dict[str, tuple[Forgery, int]] = {
-    "without NUL": (lambda packet: _error(packet, b"ENOSPC"), 28),
+    "without NUL": (lambda packet: _error(packet, b"EROFS"), 30),
     "of nothing": (lambda packet: _error(packet, b""), 5),
     "unheard of": (lambda packet: _error(packet, b"E\x1b[2J\n\0"), 5),
     "very long": (lambda packet: _error(packet, b"E" * 4096), 5),
