@@ -88,7 +88,10 @@ class Operations:
         link = self._table[inode]
         if link.kind is InodeKind.LINK:
             self._require_readable(ctx)
-        await self._tree.attributes(link)
+            # As an open reads it: never older than this request.
+            link.node.value = await self._tree.value(link.node)
+        else:
+            await self._tree.attributes(link)
         target = self._entries.link(link)
         if not target:
             raise FSError(errno.ENOENT)
