@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xsfs.fs.model.states import InodeKind
+from xsfs.fs.model.states import InodeKind, State
 from xsfs.fs.model.table import NodeTable
 
 if TYPE_CHECKING:
@@ -146,3 +146,16 @@ def test_depth_is_no_danger() -> None:
     top = table.child(table.view.root, b"d")
     table.drop(top)
     assert not deep.alive
+
+
+def test_a_state_from_before_our_own_write_does_not_say_what_the_value_is() -> None:
+    table = NodeTable(b"/")
+    node = grow(table, [b"n"])
+    node.observe(State(b"1", []), table.view.clock, 0.0)
+    asked_at = table.view.clock
+    table.view.clock += 1
+    node.value, node.made_at = b"ours", table.view.clock
+    node.observe(State(b"theirs, before", []), asked_at, 0.0)
+    assert node.value == b"ours"
+    node.observe(State(b"theirs, after", []), table.view.clock, 0.0)
+    assert node.value == b"theirs, after"

@@ -104,7 +104,7 @@ class Watcher:
         if node is not None:
             self._queue.invalidate(node)
             for poller in node.pollers or ():
-                poller.wake()
+                poller.wake(certain=True)
         self._arouse()
 
     def _arouse(self) -> None:

@@ -39,7 +39,8 @@ a stamp is the clock when the store was asked, not when it answered. The rules b
 4. A node that watchers were told of is kept while its directory is held (table.py, KEPT_MAX),
    so that the next event can be told apart: value or permissions.
 5. A node that is a directory stays one for as long as it lives.
-6. A state that was asked for before we made the node (`made_at`) does not say that it is gone.
+6. A state that was asked for before we made the node or stored its value (`made_at`) says neither
+   that it is gone nor what its value is.
 """
 
 from __future__ import annotations
@@ -332,7 +333,9 @@ class Node:
 
         Returns whether it is a directory by now of which watchers were told as of a file.
         """
-        self.value, self.perms = state.value, state.perms
+        if self.value is None or stamp >= self.made_at:
+            self.value = state.value
+        self.perms = state.perms
         self.pending = False
         parent = self.parent
         if self.fetched_at < 0 and parent is not None and parent.subtree_event_at > stamp:

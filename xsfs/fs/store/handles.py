@@ -169,9 +169,14 @@ class ValueHandle(Handle):
         """Somebody else stored the value, or it is gone.
 
         Args:
-            certain: since it was read here; otherwise the node's own stamps tell.
+            certain: since it was read here; otherwise an event since then, which may be that
+                of our own change, and the value tell.
         """
-        if certain or self.node.has_event_since(self._read_at):
+        node = self.node
+        value = filenames.from_text(self._text, self._raw)
+        if certain or (
+            node.has_event_since(self._read_at) and (not node.alive or node.value != value)
+        ):
             self._stale = True
             self.changed()
 
