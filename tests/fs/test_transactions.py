@@ -18,7 +18,8 @@ from xsfs.errors import Conflict, NotFound
 from xsfs.fs.filesystem import FileSystem
 from xsfs.fs.options import Options
 from xsfs.fs.store.reads import FSError
-from xsfs.fs.virtual.json_file import PATCH_ATTEMPTS, SNAPSHOT_ATTEMPTS
+from xsfs.fs.virtual.json_file import NAME, SubtreeFile
+from xsfs.fs.virtual.subtrees import PATCH_ATTEMPTS, SNAPSHOT_ATTEMPTS
 from xsfs.fs.virtual.transactions import MAX_OPEN
 from xsfs.protocol import requests
 from xsfs.protocol.packet import Op
@@ -83,7 +84,7 @@ class Raced(FileSystem):
             node = await self.tree.lookup(node, name)
         self.client.sweeping = flags == os.O_RDONLY
         try:
-            return await self.subtrees.json_file(node).open(flags, 0)
+            return await SubtreeFile(NAME, self.subtrees, node).open(flags, 0)
         finally:
             self.client.sweeping = False
 

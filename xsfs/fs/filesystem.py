@@ -29,10 +29,12 @@ from xsfs.fs.virtual.entries import Entries
 from xsfs.fs.virtual.event_file import NAME as EVENTS
 from xsfs.fs.virtual.event_file import EventFiles
 from xsfs.fs.virtual.files import VirtualFiles
+from xsfs.fs.virtual.json_file import SubtreeFile
 from xsfs.fs.virtual.metrics import MetricsFile
 from xsfs.fs.virtual.readers import Readers
 from xsfs.fs.virtual.refusals import NAME as ERROR
 from xsfs.fs.virtual.refusals import Refusals
+from xsfs.fs.virtual.subtrees import Subtrees
 from xsfs.fs.virtual.transactions import COMMIT, Transactions
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ class FileSystem:
         refusals = Refusals()
         self.transactions = Transactions(self.client, self.table, self.watcher.settle, refusals)
         self.readers = Readers()
-        self.subtrees = json_file.Subtrees(self.client, self.watcher, refusals)
+        self.subtrees = Subtrees(self.client, self.watcher, refusals)
         self.domains = Domains(self.client, partial(self.subtrees.owners, self.table.root.node))
         metrics = MetricsFile(self.counts, self.watcher.domain_events, self.domains)
         entries = Entries(
@@ -87,8 +89,8 @@ class FileSystem:
                 hidden=[self.transactions],
                 everywhere={
                     COMMIT: self.transactions.commit_file,
-                    json_file.NAME: self.subtrees.json_file,
-                    json_file.BACKUP: self.subtrees.backup_file,
+                    json_file.NAME: partial(SubtreeFile, json_file.NAME, self.subtrees),
+                    json_file.BACKUP: partial(SubtreeFile, json_file.BACKUP, self.subtrees),
                     ERROR: refusals.virtual_file,
                     EVENTS: EventFiles(self.client, self.readers).virtual_file,
                 },

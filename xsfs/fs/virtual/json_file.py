@@ -10,48 +10,27 @@ used from the trio thread alone, in which whatever grows with a text is done in 
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import stat
-from collections import Counter
-from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
-from xsfs import jsontree
-from xsfs.errors import NotFound, StoreError, TooBig, XenStoreError
+from xsfs.errors import XenStoreError
 from xsfs.fs.store.handles import Handle
 from xsfs.fs.store.reads import FSError
 from xsfs.fs.virtual import merge
 from xsfs.fs.virtual.files import VirtualFile
 from xsfs.fs.virtual.turns import Turns, collect
 from xsfs.jsontext import Reader
-from xsfs.protocol import paths, procedures, requests
-from xsfs.protocol.packet import Op
+from xsfs.protocol import paths
 
 if TYPE_CHECKING:
-    from xsfs.aio.pipeline import Pipeline
-    from xsfs.fs.inotify.watcher import Watcher
     from xsfs.fs.model.nodes import Node
-    from xsfs.fs.virtual.refusals import Refusals
-    from xsfs.protocol.requests import Request
-
-log = logging.getLogger(__name__)
+    from xsfs.fs.virtual.subtrees import Subtrees
 
 NAME = b".json"
 BACKUP = b".backup"
-
-# How often a snapshot is tried, and a patch when other clients are in its way.
-SNAPSHOT_ATTEMPTS = 5
-PATCH_ATTEMPTS = 10
-
-# So many nodes are asked for, or changed, at a time: a batch is made in one go, and has a time
-# limit of its own (the more nodes a transaction has touched, the longer xenstored takes for each).
-_STEP = 200
-
-# An id that no daemon gives: they count from 1.
-_NO_TX_ID = 0xFFFFFFF0
 
 # What a patch may take in memory, and all unfinished ones together, in bytes: its text, and so
 # much for each key.
@@ -63,185 +42,7 @@ _KEY_COST = 100
 _SLICE = 1024
 
 
-class _Nodes(NamedTuple):
-    """By path, parents first; permissions only where they were asked for."""
-
-    values: dict[bytes, bytes]
-    permissions: dict[bytes, list[bytes]]
-
-
-class Subtrees:
-    """Reads and patches whole subtrees, each at one moment of the store."""
-
-    def __init__(self, client: Pipeline, watcher: Watcher, refusals: Refusals) -> None:
-        self._client = client
-        self._watcher = watcher
-        self.refusals = refusals
-        # What all patches that are being written take.
-        self.unfinished = 0
-        # For which connection it is known whether its transactions are snapshots.
-        self._asked = 0
-        self._snapshots = False
-
-    def json_file(self, node: Node) -> VirtualFile:
-        """The `.json` of a node."""
-        return _SubtreeFile(NAME, self, node)
-
-    def backup_file(self, node: Node) -> VirtualFile:
-        """The `.backup` of a node."""
-        return _SubtreeFile(BACKUP, self, node)
-
-    async def read(self, node: Node, *, permissions: bool) -> bytes:
-        """The subtree as JSON.
-
-        Raises:
-            StoreError: the node itself cannot be read.
-        """
-        path = node.path
-        try:
-            nodes = await self._nodes(node, permissions=permissions)
-        except NotFound:
-            if node.parent is not None:
-                raise
-            # The mounted root itself is not there (yet).
-            nodes = _Nodes({path: b""}, {})
-        pieces = jsontree.pieces(nodes.values, path, nodes.permissions)
-        return "".join(await collect(pieces)).encode("ascii")
-
-    async def owners(self, node: Node) -> Counter[int]:
-        """How many nodes each domain owns, from a node on down.
-
-        Raises:
-            StoreError: the node itself cannot be read.
-        """
-        permissions = (await self._sweep(node.path, True, 0)).permissions.values()
-        return Counter(await collect(int(entries[0][1:]) for entries in permissions))
-
-    async def _nodes(self, node: Node, *, permissions: bool) -> _Nodes:
-        """A node and all below it."""
-        path, tx_id = node.path, node.view.tx_id
-        sweep = partial(self._sweep, path, permissions)
-        if tx_id:
-            return await sweep(tx_id)
-        if await self._has_snapshots():
-            try:
-                return await self._client.run_in_transaction(sweep)
-            except StoreError as error:
-                # A quota; or the node is not there, which is found again.
-                log.debug("%s: no snapshot: %s", path.decode(), error)
-        # To xenstored a transaction is no snapshot, but a check, when all is read, that
-        # nothing of it has changed; and one that grows slow with the square of what is read
-        # (48 s for 16,500 nodes). Watch events tell the same for nothing: those for a change
-        # come before the reply to any later request.
-        enough_s = trio.current_time() + self._client.timeout_s / 2
-        for _ in range(SNAPSHOT_ATTEMPTS):
-            since = node.view.clock
-            nodes = await sweep(0)
-            if self._watcher.is_unchanged(node, since):
-                return nodes
-            if trio.current_time() > enough_s:
-                break
-        self._watcher.counts["unsteady_snapshots"] += 1
-        return nodes
-
-    async def _sweep(self, top: bytes, permissions: bool, tx_id: int) -> _Nodes:
-        """Level by level; nodes that vanish meanwhile or may not be read are left out."""
-        nodes = _Nodes({}, {})
-        turns = Turns()
-        level = [top]
-        while level:
-            below: list[bytes] = []
-            for start in range(0, len(level), _STEP):
-                # A batch that is answered at once has let nobody in.
-                await turns.over()
-                wanted = level[start : start + _STEP]
-                batch: list[Request[object]] = []
-                for path in wanted:
-                    batch += (requests.read(path), requests.directory(path))
-                    if permissions:
-                        batch.append(requests.get_perms(path))
-                replies = iter(await self._client.batch(batch, tx_id))
-                for path in wanted:
-                    value, names = next(replies), next(replies)
-                    entries = next(replies) if permissions else []
-                    if isinstance(value, StoreError) and path == top:
-                        raise value
-                    if isinstance(value, StoreError) or isinstance(entries, StoreError):
-                        continue
-                    nodes.values[path] = cast("bytes", value)
-                    if permissions:
-                        nodes.permissions[path] = cast("list[bytes]", entries)
-                    below += await self._children(path, names, tx_id)
-            level = below
-        return nodes
-
-    async def _children(self, path: bytes, names: object, tx_id: int) -> list[bytes]:
-        if isinstance(names, TooBig):
-            try:
-                names = await self._client.perform(procedures.listing(path), tx_id)
-            except StoreError as error:
-                names = error
-        if isinstance(names, StoreError):
-            return []
-        if path == b"/":
-            # Nodes to oxenstored; to the protocol, and so to xenstored, no paths at all.
-            names = [name for name in cast("list[bytes]", names) if not name.startswith(b"@")]
-        children = (paths.join(path, name) for name in cast("list[bytes]", names))
-        # The daemons let a path grow longer than the protocol lets anyone ask for.
-        return await collect(child for child in children if paths.fits(child))
-
-    async def _has_snapshots(self) -> bool:
-        """Whether a transaction sees the store as it was at its start: oxenstored's does."""
-        if self._asked != self._client.epoch:
-            try:
-                await self._client.call(requests.read(b"/"), _NO_TX_ID)
-            except StoreError as error:
-                # Of a transaction that is not there, xenstored says ENOENT.
-                self._snapshots = error.errno == errno.EIO
-            self._asked = self._client.epoch
-        return self._snapshots
-
-    async def patch(self, node: Node, plan: list[Request[None]]) -> None:
-        """Patch the subtree, all or nothing.
-
-        Raises:
-            FSError: ENOENT when the node is gone.
-            Conflict: other clients were in the way, time and again.
-            StoreError: the store refused a part of it.
-        """
-        tx_id = node.view.tx_id
-        if not tx_id:
-            await self._client.run_in_transaction(
-                partial(self._perform, node, plan), PATCH_ATTEMPTS
-            )
-            await self._watcher.settle()
-            return
-        try:
-            await self._perform(node, plan, tx_id)
-        except BaseException as error:
-            node.view.poisoned = f"a patch was refused half-way: {error}"
-            raise
-        node.view.removed.update(merge.changed(r) for r in plan if r.op == Op.RM)
-
-    async def _perform(self, node: Node, plan: list[Request[None]], tx_id: int) -> None:
-        if node.parent is not None:
-            try:
-                await self._client.call(requests.read(node.path), tx_id)
-            except NotFound:
-                raise FSError(errno.ENOENT) from None
-        turns = Turns()
-        for start in range(0, len(plan), _STEP):
-            # A batch that is answered at once has let nobody in.
-            await turns.over()
-            step = plan[start : start + _STEP]
-            results = await self._client.batch(step, tx_id)
-            for request, result in zip(step, results, strict=True):
-                if isinstance(result, StoreError):
-                    result.add_note(f"{merge.changed(request).decode()}: {Op(request.op).name}")
-                    raise result
-
-
-class _SubtreeFile(VirtualFile):
+class SubtreeFile(VirtualFile):
     """The file, as one node's directory has it."""
 
     mode = stat.S_IFREG | 0o644
