@@ -63,7 +63,8 @@ class Interrupted(Pipeline):
 
     async def batch(self, batch: Sequence[Request[object]], tx_id: int = 0) -> list[object]:
         results = await super().batch(batch, tx_id)
-        sweeping = self.sweeping and any(request.op == Op.DIRECTORY for request in batch)
+        # The watcher asks for permissions, too.
+        sweeping = self.sweeping and {request.op for request in batch} == {Op.READ, Op.DIRECTORY}
         if sweeping or (tx_id and any(request.op == Op.WRITE for request in batch)):
             await self.rival.interfere()
         return results
