@@ -87,7 +87,7 @@ class NotificationQueue:
         if node is not None:
             self.invalidate(node)
             for poller in node.pollers or ():
-                poller.wake()
+                poller.wake(certain=notice.kind is Kind.REMOVED)
         if notice.kind in (Kind.CREATED, Kind.REMOVED):
             notice.parent.set_mtime(time.time_ns())
             self.invalidate(notice.parent)

@@ -174,9 +174,7 @@ class ValueHandle(Handle):
         """
         node = self.node
         value = filenames.from_text(self._text, self._raw)
-        if certain or (
-            node.has_event_since(self._read_at) and (not node.alive or node.value != value)
-        ):
+        if certain or (node.has_event_since(self._read_at) and node.value != value):
             self._stale = True
             self.changed()
 
