@@ -15,7 +15,7 @@ import signal
 import subprocess
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -185,7 +185,7 @@ def test_killed_at_its_start(fuse: None, daemon: Daemon, moment: str) -> None:
     }
     deadline_s = time.monotonic() + 20
     try:
-        starting = threading.Thread(target=lambda: error_of_start(mounted))
+        starting = threading.Thread(target=lambda: start_if_possible(mounted))
         starting.start()
         while mounted.process is None or not is_there[moment]():
             assert time.monotonic() < deadline_s
@@ -203,8 +203,9 @@ def test_killed_at_its_start(fuse: None, daemon: Daemon, moment: str) -> None:
         mounted.close()
 
 
-def error_of_start(mounted: Mounted) -> None:
-    with pytest.raises(AssertionError):
+def start_if_possible(mounted: Mounted) -> None:
+    # Whether it was ready before it is killed is a race.
+    with suppress(AssertionError):
         mounted.start()
 
 
