@@ -333,7 +333,9 @@ def _start(orders: socket.socket, device: int) -> subprocess.Popen[bytes]:
         # Whoever started the daemon may wait for the end of its output.
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
+        # Out of reach of the terminal's signals, but no session of its own: that has a scheduling
+        # group of its own (sched(7), autogroup), in which it was seen to wait for seconds.
+        process_group=0,
         cwd="/",
     )
 
