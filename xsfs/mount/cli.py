@@ -114,17 +114,13 @@ def parse_arguments(words: Sequence[str]) -> Arguments:
 
 def print_version() -> None:
     """The versions of this program and of what it stands on; libfuse prints the protocol's."""
-    import ctypes
     import platform
     from importlib.metadata import version
 
     mounts.require_pyfuse3()
-    import pyfuse3  # noqa: F401 - loads the libfuse that it was built for
+    from xsfs.fs.fuse.libfuse import library
 
-    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as maps:
-        path = next(line.split()[-1] for line in maps if "/libfuse3.so" in line)
-    libfuse = ctypes.CDLL(path)
-    libfuse.fuse_pkgversion.restype = ctypes.c_char_p
+    libfuse = library()
     print(
         f"xsfs {version('xsfs')} (pyfuse3 {version('pyfuse3')}, trio {version('trio')}, "
         f"Python {platform.python_version()}, libfuse {libfuse.fuse_pkgversion().decode()})",
