@@ -31,7 +31,7 @@ TO_BUILD := build-essential debhelper libfuse3-dev pkg-config python3-dev python
 	python3-setuptools python3-wheel
 TO_SHOW := inotify-tools tree
 TO_TEST := $(TO_SHOW) jq man-db mandoc systemd openssh-client attr rsync entr vim incron zsh fish \
-	ed fd-find gawk mc ncdu node-chokidar nodejs patch ranger rclone ripgrep
+	ed fd-find gawk mc ncdu node-chokidar nodejs patch ranger rclone reflex ripgrep
 
 # Installs those of $(1) that are missing.
 define debian

@@ -135,7 +135,7 @@ def test_any_patch_does_what_the_rfc_says(
 
 def test_nothing_is_asked_for_that_need_not_be() -> None:
     plan = list(merge.plan({"a": {"b": {"c": "1"}, "d": None}}, b"/"))
-    assert [(request.op, merge.changed(request)) for request in plan] == [
+    assert [(request.op, merge.path_of(request)) for request in plan] == [
         (Op.WRITE, b"/a/b/c"),
         (Op.RM, b"/a/d"),
     ]

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Libraries that watch files tell of another client's changes what they tell of local ones.
 
-node's fs.watch and chokidar, and Rust's notify through watchfiles, each on a tmpfs that is
-changed locally and on the mount, whose store another client changes.
+node's fs.watch and chokidar, Rust's notify through watchfiles, Go's fsnotify through reflex: each
+on a tmpfs that is changed locally and on the mount, whose store another client changes.
 """
 
 from __future__ import annotations
@@ -49,10 +49,34 @@ for turn, changes in enumerate(watchfiles.watch(top, **options)):
         print("ready", flush=True)
 """
 
+# It does not say when it watches: a file's times are changed until it tells of that.
+REFLEX = r"""
+import os, re, select, signal, subprocess, sys
+os.chdir(sys.argv[1])
+command = ["reflex", "-v", "--decoration=none", "-r", ".", "true"]
+reflex = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0)
+signal.signal(signal.SIGTERM, lambda *_: (reflex.terminate(), sys.exit()))
+ready, text = False, b""
+while True:
+    if not ready and not select.select([reflex.stdout], [], [], 0.1)[0]:
+        os.utime("name")
+        continue
+    text += os.read(reflex.stdout.fileno(), 65536)
+    *lines, text = text.split(b"\n")
+    for line in lines:
+        if told := re.match(rb'fsnotify event: (\w+) +"(?:\./)?(.*)"', line):
+            if not ready:
+                ready = True
+                print("ready", flush=True)
+            if told[1] != b"CHMOD":
+                print(told[1].decode().lower(), told[2].decode(), flush=True)
+"""
+
 PROGRAMS = {
     "fs.watch": ["node", "-e", FS_WATCH],
     "chokidar": ["node", "-e", CHOKIDAR],
     "watchfiles": [sys.executable, "-c", WATCHFILES],
+    "reflex": [sys.executable, "-c", REFLEX],
 }
 
 # What is done, and what is told of it.
@@ -61,41 +85,49 @@ STEPS: dict[str, dict[str, set[str]]] = {
         "fs.watch": {"change name"},
         "chokidar": {"change name"},
         "watchfiles": {"modified name"},
+        "reflex": {"write name"},
     },
     "write made": {
         "fs.watch": {"rename made", "change made"},
         "chokidar": {"add made"},
         "watchfiles": {"added made"},
+        "reflex": {"create made", "write made"},
     },
     "write sub/a": {
         "fs.watch": set(),
         "chokidar": {"change sub/a"},
         "watchfiles": {"modified sub/a"},
+        "reflex": {"write sub/a"},
     },
     "mkdir dir": {
         "fs.watch": {"rename dir"},
         "chokidar": {"addDir dir"},
         "watchfiles": {"added dir"},
+        "reflex": {"create dir"},
     },
     "write sub/b": {
         "fs.watch": set(),
         "chokidar": {"add sub/b"},
         "watchfiles": {"added sub/b"},
+        "reflex": {"create sub/b", "write sub/b"},
     },
     "remove made": {
         "fs.watch": {"rename made"},
         "chokidar": {"unlink made"},
         "watchfiles": {"deleted made"},
+        "reflex": {"remove made"},
     },
     "remove sub": {
         "fs.watch": {"rename sub"},
         "chokidar": {"unlink sub/a", "unlink sub/b", "unlinkDir sub"},
         "watchfiles": {"deleted sub/a", "deleted sub/b", "deleted sub"},
+        "reflex": {"remove sub/a", "remove sub/b", "remove sub"},
     },
     "write last": {
         "fs.watch": {"rename last", "change last"},
         "chokidar": {"add last"},
         "watchfiles": {"added last"},
+        "reflex": {"create last", "write last"},
     },
 }
 
@@ -177,6 +209,8 @@ def told(place: Local | Remote, program: str) -> list[set[str]]:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_library_tells_the_same_as_on_a_tmpfs(here: Here, local: Local, program: str) -> None:
     require(PROGRAMS[program][0])
+    if program == "reflex":
+        require(program)
     if program == "chokidar" and not (MODULES / "chokidar").exists():
         missing("chokidar is missing (Debian: node-chokidar)")
     expected = [step[program] for step in STEPS.values()]

@@ -46,7 +46,7 @@ _WAITING_MAX = 4096
 
 # How long a request waits for the kernel to drop an entry, in seconds: another request about
 # the same directory may be under way.
-_PATIENCE_S = 1.0
+_DROP_S = 1.0
 
 # How long a helper may take to end when the mount is gone, in seconds.
 _DETACHING_S = 0.5
@@ -142,7 +142,7 @@ class NotificationQueue:
             return
         self.stale.entry(parent.ino, node.name)
         if wait:
-            with trio.move_on_after(_PATIENCE_S):
+            with trio.move_on_after(_DROP_S):
                 await self.stale.settle()
 
     def invalidate_all(self) -> None:

@@ -53,7 +53,7 @@ class Handle:
         """The bits for poll(2): a file can always be read and written."""
         return select.POLLIN | select.POLLRDNORM | select.POLLOUT | select.POLLWRNORM
 
-    def changed(self) -> None:
+    def notify_pollers(self) -> None:
         """Whoever polls shall look again."""
         waker, self._waker = self._waker, None
         if waker is not None:
@@ -176,7 +176,7 @@ class ValueHandle(Handle):
         value = filenames.from_text(self._text, self._raw)
         if certain or (node.has_event_since(self._read_at) and node.value != value):
             self._stale = True
-            self.changed()
+            self.notify_pollers()
 
     async def _renew(self) -> None:
         """Take what others have stored; the text of our own stands where they have not."""

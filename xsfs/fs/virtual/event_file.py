@@ -156,7 +156,7 @@ class EventHandle(Handle):
             self._pending += 1
         self._arrived.set()
         self._arrived = trio.Event()
-        self.changed()
+        self.notify_pollers()
 
     async def read(self, offset: int, size: int) -> bytes:
         """What stands there; waits when nothing does, yet.

@@ -91,7 +91,7 @@ def _children(
         yield below, child, entries
 
 
-def changed(request: Request[None]) -> bytes:
+def path_of(request: Request[None]) -> bytes:
     """The path that a planned request is about."""
     return request.payload.partition(b"\0")[0]
 

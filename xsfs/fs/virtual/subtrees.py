@@ -195,7 +195,7 @@ class Subtrees:
         except BaseException as error:
             node.view.poisoned = f"a patch was refused half-way: {error}"
             raise
-        node.view.removed.update(merge.changed(r) for r in plan if r.op == Op.RM)
+        node.view.removed.update(merge.path_of(r) for r in plan if r.op == Op.RM)
 
     async def _perform(self, node: Node, plan: list[Request[None]], tx_id: int) -> None:
         if node.parent is not None:
@@ -211,5 +211,5 @@ class Subtrees:
             results = await self._client.batch(step, tx_id)
             for request, result in zip(step, results, strict=True):
                 if isinstance(result, StoreError):
-                    result.add_note(f"{merge.changed(request).decode()}: {Op(request.op).name}")
+                    result.add_note(f"{merge.path_of(request).decode()}: {Op(request.op).name}")
                     raise result
