@@ -109,13 +109,9 @@ class NotificationQueue:
         if notice.kind in (Kind.CREATED, Kind.REMOVED):
             self._unsettled[notice.parent, notice.name] += 1
             later = notice.parent.children.get(notice.name) if notice.parent.children else None
-            if parent is not None and (
-                (later is not None and any(i.lookups for i in later.inodes))
-                or (notice.kind is Kind.REMOVED and notice.directory)
-            ):
+            if parent is not None and later is not None and any(i.lookups for i in later.inodes):
                 # The kernel is to ask again what the name leads to: not to take a later node
-                # for the one that goes, nor to let anybody into a directory while it is removed,
-                # to whom all below is then gone (S_DEAD in fs/namei.c), though made again.
+                # for the one that goes.
                 self.stale.entry(parent.ino, notice.name)
         self._waiting.append(Injection(notice))
         self._push()
