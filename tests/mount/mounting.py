@@ -85,7 +85,9 @@ class Mounted:
                 # Ready, or ended: whichever comes first.
                 ready, _, _ = select.select([notify.fileno(), ended], [], [], timeout_s)
                 os.close(ended)
-                assert notify.fileno() in ready, f"xsfs is not ready: {self.log()}"
+                assert notify.fileno() in ready, (
+                    f"xsfs is not ready (status {self.process.poll()}): {self.log()}"
+                )
                 assert notify.recv(64) == b"READY=1"
             finally:
                 os.unlink(self._env["NOTIFY_SOCKET"])
