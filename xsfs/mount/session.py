@@ -72,6 +72,9 @@ class Session:
         self._store = store
         self._mountpoint = mountpoint
         self._ready = False
+        # By somebody else: the device number may be another mount's by now.
+        self._unmounted = False
+        self._signalled = False
         self._options = options
         self._source = source
         self._fs = FileSystem(
@@ -149,6 +152,7 @@ class Session:
             with trio.CancelScope() as serving:
                 nursery.start_soon(self._end_on_signal, signals, serving)
                 await pyfuse3.main(max_tasks=_MAX_TASKS)
+                self._unmounted = not self._signalled
 
     async def _keep(self, task: Callable[..., Awaitable[None]], *args: object) -> None:
         """Run a task; one that fails is logged and run again, the mount lives on."""
@@ -199,12 +203,12 @@ class Session:
         Whoever mirrors the tree, as rsync --delete does, would take an empty mountpoint for
         an empty store.
         """
-        unmount = error is None or not self._ready
-        # Where it was moved or bound to, libfuse does not know.
-        mount = mounts.at(self._mountpoint)
-        pyfuse3.close(unmount=unmount and mount is not None and mount.device == device)
+        unmount = (error is None or not self._ready) and not self._unmounted
         if unmount:
+            # Not by libfuse, which does not know where it was moved or bound to; and before
+            # the connection is closed: from then on another mount may get the device number.
             mounts.detach_all(device)
+        pyfuse3.close(unmount=False)
 
     def _mount(self) -> int:
         """Mount; the device number of what was mounted."""
@@ -226,6 +230,7 @@ class Session:
     async def _end_on_signal(self, signals: AsyncIterator[int], serving: trio.CancelScope) -> None:
         number = await anext(signals)
         log.info("ending on %s", signal.Signals(number).name)
+        self._signalled = True
         await self._fs.queue.stale.close()
         pyfuse3.terminate()
         # Requests under way may wait for the store for long.
