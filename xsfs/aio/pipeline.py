@@ -322,7 +322,7 @@ class Pipeline(AsyncNodeVerbs):
         """What was begun when `progress` stood there has taken too long; what to raise."""
         error = Timeout(f"no answer in {self.timeout_s:g} s")
         stream = self._connection.stream
-        if stream is not None and self.progress == before and not stream.is_readable_within(0):
+        if stream is not None and self.progress == before and not stream.input.is_readable():
             # Not a word: what was sent shall not be done whenever the store wakes up.
             self._connection.give_up(error)
         return error
@@ -360,7 +360,7 @@ class Pipeline(AsyncNodeVerbs):
         deadline_s = time.monotonic() + _LINGER_MS / 1e3
         try:
             while sent.left:
-                if time.monotonic() > deadline_s or not stream.is_readable_within(_LINGER_MS):
+                if time.monotonic() > deadline_s or not stream.input.is_readable_within(_LINGER_MS):
                     self._busy = _BUSY_CALLS
                     return
                 stream.receive(self._connection.deliver)

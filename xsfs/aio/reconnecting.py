@@ -291,7 +291,7 @@ class ReconnectingConnection:
             if stream.failure is not None:
                 raise stream.failure
             stream.receive(self.deliver)
-            if time.monotonic() > until_s or not stream.is_readable_within(0):
+            if time.monotonic() > until_s or not stream.input.is_readable():
                 return
 
     def deliver(self, event: Event) -> None:

@@ -7,10 +7,10 @@ For one event loop; not thread-safe. Not here: connecting, watches (reconnecting
 
 from __future__ import annotations
 
-import select
 from typing import TYPE_CHECKING
 
 from xsfs import errors
+from xsfs.aio.spinning import SpinningPoll
 from xsfs.client.channel import Channel
 
 if TYPE_CHECKING:
@@ -43,12 +43,8 @@ class AsyncStream:
         self._runtime = runtime
         # Sends what the stream did not take at once.
         self._sender: Task | None = None
-        self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLIN)
-
-    def is_readable_within(self, timeout_ms: int) -> bool:
-        """Whether something comes; blocks."""
-        return bool(self._poll.poll(timeout_ms))
+        self.input = SpinningPoll()
+        self.input.register(self._fd)
 
     async def readable(self) -> None:
         """Wait for something to receive, or for `fail`."""

@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""A loop for pyfuse3 that takes a request which is there already without a pass of trio's.
+"""A loop for pyfuse3 that takes a request which is there, or comes at once, without trio.
 
 pyfuse3 takes each request in two steps (`_wait_fuse_readable` in its internal.pxi): it acquires
 a lock, so that one worker alone waits, and waits for the device to be readable. In trio each
 step is a pass of the scheduler, and one of them an epoll_wait(2): together as much as a short
 request costs. Its workers find trio through one module global, which pyfuse3.asyncio replaces
-to run on asyncio; here it is replaced by what is trio's, but for the lock and the wait.
+to run on asyncio; here it is replaced by what is trio's, but for the lock and the wait. Whoever
+got an answer mostly asks again within microseconds: for that it spins (aio/spinning.py).
 
 The device is made non-blocking. A request is taken back when its caller is killed; when it was
 what made the device readable, a blocking read(2) stops the whole process until somebody asks for
@@ -25,7 +26,6 @@ from __future__ import annotations
 
 import os
 import re
-import select
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from time import monotonic
@@ -33,6 +33,8 @@ from typing import TYPE_CHECKING, Self
 
 import pyfuse3
 import trio
+
+from xsfs.aio.spinning import SpinningPoll
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -99,7 +101,7 @@ class Loop:
 
     def __init__(self) -> None:
         self._device = -1
-        self._poll = select.poll()
+        self._poll = SpinningPoll()
         self._is_awaited = False
         self._is_closing = False
         self._idle = trio.lowlevel.ParkingLot()
@@ -134,9 +136,9 @@ class Loop:
         """
         if device != self._device:
             self._device = device
-            self._poll.register(device, select.POLLIN)
+            self._poll.register(device)
             os.set_blocking(device, False)
-        if self._left and monotonic() < self._until_s and self._poll.poll(0):
+        if self._left and monotonic() < self._until_s and self._poll.is_readable_soon():
             self._left -= 1
             return
         try:
@@ -148,7 +150,7 @@ class Loop:
                 else:
                     await self._wait(device)
                 # Another may have read it meanwhile.
-                if self._poll.poll(0):
+                if self._poll.is_readable():
                     return
         finally:
             if not self._is_awaited:

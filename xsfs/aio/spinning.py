@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: 2026 The xsfs authors
+# SPDX-License-Identifier: MIT
+"""Waiting on the spot for what comes within microseconds. Knows no event loop; blocks."""
+
+from __future__ import annotations
+
+import select
+from time import monotonic
+
+# How long to spin, in seconds, and how long not to try again when that was in vain: the peer is
+# slow, or needs this processor. So a hundredth of a processor's time is lost at most. To yield
+# to others instead (sched_yield(2)) costs whole time slices when there are any.
+_SPIN_S = 1e-4
+_DO_NOT_SPIN_S = 1e-2
+
+
+class SpinningPoll:
+    """Looks for something to read, without going to sleep where the peer is quick.
+
+    To sleep and be woken takes longer than the answer of the store, or the next request of
+    whoever has just got the answer to his last.
+    """
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._spin_again_s = 0.0
+
+    def register(self, fd: int) -> None:
+        """Look there."""
+        self._poll.register(fd, select.POLLIN)
+
+    def is_readable(self) -> bool:
+        """Whether there is something to read now."""
+        return bool(self._poll.poll(0))
+
+    def is_readable_soon(self) -> bool:
+        """Whether there is something to read now, or in a moment."""
+        start_s = now_s = monotonic()
+        while not self._poll.poll(0):
+            if now_s < self._spin_again_s:
+                return False
+            now_s = monotonic()
+            if now_s > start_s + _SPIN_S:
+                self._spin_again_s = now_s + _DO_NOT_SPIN_S
+        return True
+
+    def is_readable_within(self, timeout_ms: int) -> bool:
+        """Whether there is something to read within that time."""
+        return self.is_readable_soon() or bool(self._poll.poll(timeout_ms))
