@@ -207,7 +207,10 @@ def test_a_source_that_is_meant_otherwise(fuse: None, mountpoint: Path, rundir: 
 
 
 def test_a_root_that_is_not_there_yet(fuse: None, mountpoint: Path, rundir: Path) -> None:
-    warning = "root=/no/such: there is no such node yet; the mount is empty until somebody makes it"
+    warning = (
+        "root=/no/such: there is no such node yet; "
+        "the mount is empty until it is created (is the path right?)"
+    )
     with Mounted("embedded", f"root=/no/such,socket={rundir}/s") as mounted:
         mounted.expected = (warning,)
         mounted.logs(warning)
@@ -236,11 +239,13 @@ def test_a_store_that_does_not_answer(fuse: None, daemon: Daemon, mountpoint: Pa
 def test_a_tree_that_cannot_be_loaded(fuse: None, mountpoint: Path) -> None:
     tree = mountpoint.parent / "tree.json"
     option = f"load={tree}"
-    assert refused("embedded", mountpoint, "-o", option) == f"{option}: No such file or directory"
+    said = refused("embedded", mountpoint, "-o", option)
+    assert said == f"{option}: cannot be read: No such file or directory"
     tree.write_text("[1]")
-    assert refused("embedded", mountpoint, "-o", option).startswith(f"{option}: ")
+    said = refused("embedded", mountpoint, "-o", option)
+    assert said.startswith(f"{option}: not the JSON of a store: ")
     assert refused("/dev/null", mountpoint, "-o", option) == (
-        "socket= and load= go with the source `embedded`"
+        "socket= and load= need the source `embedded`: name it, or drop them"
     )
 
 

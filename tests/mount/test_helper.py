@@ -149,7 +149,11 @@ def test_remount_is_refused_in_one_line(machine: Machine, store: Daemon) -> None
     ("options", "status", "said"),
     [
         ("colour=red", 2, "xsfs: unknown option 'colour=red'\n"),
-        ("load=/nowhere", 1, "xsfs: socket= and load= go with the source `embedded`\n"),
+        (
+            "load=/nowhere",
+            1,
+            "xsfs: socket= and load= need the source `embedded`: name it, or drop them\n",
+        ),
     ],
 )
 def test_the_exit_status_is_mounts(

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""The embedded store as a mount's source: what is in it, and where it listens.
+"""The embedded store as the source of a mount: its content, and the socket that it listens on.
 
-Apart from session.py so that a mount of a real store need not load the server.
+A file of its own so that a mount of a real store does not load the server.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ if TYPE_CHECKING:
 
 
 class Embedded:
-    """A store in this process, for as long as the mount lasts.
+    """A store that this process serves while it is mounted.
+
+    Args:
+        options: `load=` names its initial content (else the sample), `socket=` its socket.
 
     Raises:
-        MountError: `load=` cannot be read.
+        MountError: the file of `load=` cannot be read, or is not JSON of that form.
     """
 
     def __init__(self, options: MountOptions) -> None:
-        self._store = _filled(options.load)
+        self._store = _loaded(options.load)
         self._cleanup = ExitStack()
         if options.socket is None:
             folder = self._cleanup.enter_context(tempfile.TemporaryDirectory(prefix="xsfs-"))
@@ -39,16 +42,16 @@ class Embedded:
             self.path = os.path.abspath(options.socket)
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled; `nursery.start` returns when it listens.
+        """Serve until cancelled; `nursery.start` returns when clients can connect.
 
         Raises:
-            OSError: the socket cannot be made, or somebody listens there.
+            OSError: the socket cannot be made, or another process listens on it.
         """
         with self._cleanup:
             await serve(self.path, self._store, task_status=task_status)
 
 
-def _filled(load: str | None) -> Store:
+def _loaded(load: str | None) -> Store:
     store = Store()
     if load is None:
         sample.load(store)
@@ -57,7 +60,7 @@ def _filled(load: str | None) -> Store:
         with open(load, "rb") as file:
             store.load_nodes(jsontree.loads(file.read()))
     except OSError as error:
-        raise MountError(f"load={load}: {error.strerror}") from None
+        raise MountError(f"load={load}: cannot be read: {error.strerror}") from None
     except ValueError as error:
-        raise MountError(f"load={load}: {error}") from None
+        raise MountError(f"load={load}: not the JSON of a store: {error}") from None
     return store
