@@ -215,11 +215,12 @@ class Session:
         """Mount; returns the mount's device number."""
         fuse = {"default_permissions", *map(_escape, self._options.fuse)}
         fuse |= {f"fsname={_escape(self._source)}", f"subtype={_escape(self._options.subtype)}"}
-        with _captured_stderr() as output:
+        with _captured_stderr() as printed:
             try:
                 pyfuse3.init(self._fs.operations, self._mountpoint, fuse)
             except RuntimeError as error:
-                raise MountError(f"cannot mount at {self._mountpoint}: {output() or error}") from None
+                reason = printed() or error
+                raise MountError(f"cannot mount at {self._mountpoint}: {reason}") from None
         mount = mounts.at(self._mountpoint)
         if mount is None or not mount.fstype.startswith("fuse"):
             pyfuse3.close(unmount=True)
@@ -254,12 +255,12 @@ def _captured_stderr() -> Iterator[Callable[[], str]]:
         os.dup2(write_end, 2)
         os.close(write_end)
 
-        def output() -> str:
+        def printed() -> str:
             lines = (file.read() or b"").decode(errors="replace").split("\n")
             return "; ".join(line.strip() for line in lines if line.strip())
 
         try:
-            yield output
+            yield printed
         finally:
             os.dup2(saved, 2)
             os.close(saved)
