@@ -44,10 +44,11 @@ def test_what_comes_meanwhile_is_seen(
     writer.join()
 
 
-def test_after_a_vain_attempt_it_does_not_spin_again_so_soon(
+def test_after_two_vain_attempts_it_does_not_spin_again_so_soon(
     poll: spinning.SpinningPoll, pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spinning, "_DO_NOT_SPIN_S", 60.0)
+    assert not poll.is_readable_soon()
     assert not poll.is_readable_soon()
     monkeypatch.setattr(spinning, "_SPIN_S", 1e6)
     assert not poll.is_readable_soon()

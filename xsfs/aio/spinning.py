@@ -7,10 +7,10 @@ from __future__ import annotations
 import select
 from time import monotonic
 
-# How long to spin, in seconds, and how long not to try again when that was in vain: the peer is
-# slow, or needs this processor. So a hundredth of a processor's time is lost at most. To yield
-# to others instead (sched_yield(2)) costs whole time slices when there are any.
-_SPIN_S = 1e-4
+# How long to spin, in seconds, and how long not to try again when that was in vain twice in a row:
+# the peer is slow, or needs this processor. Once is the end of a conversation that was worth it.
+# To yield to others meanwhile (sched_yield(2)) costs whole time slices when there are any.
+_SPIN_S = 5e-5
 _DO_NOT_SPIN_S = 1e-2
 
 
@@ -23,6 +23,7 @@ class SpinningPoll:
 
     def __init__(self) -> None:
         self._poll = select.poll()
+        self._was_vain = False
         self._spin_again_s = 0.0
 
     def register(self, fd: int) -> None:
@@ -41,7 +42,11 @@ class SpinningPoll:
                 return False
             now_s = monotonic()
             if now_s > start_s + _SPIN_S:
-                self._spin_again_s = now_s + _DO_NOT_SPIN_S
+                if self._was_vain:
+                    self._spin_again_s = now_s + _DO_NOT_SPIN_S
+                self._was_vain = True
+                return False
+        self._was_vain = False
         return True
 
     def is_readable_within(self, timeout_ms: int) -> bool:
