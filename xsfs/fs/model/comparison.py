@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""What a fresh state says of a node, beside what watchers were told of it. Pure.
+"""Compares a node's fresh state with what was announced of it, and makes notices. Pure.
 
-Which nodes are to be looked at is said in difference.py.
+Not here: which nodes to compare (difference.py).
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 class Comparison:
-    """Compares states that were asked for together with what was told.
+    """Compares states that were requested together with what was announced.
 
-    It moves what was told along: `announced` and `names` of the nodes, and which there are. Each
-    method is to be consumed whole.
+    Each method yields the notices that are due, and updates `announced` and `names` of the nodes
+    to match them, so it must be iterated to its end.
 
     Args:
-        clock: the view's when the store was asked.
-        now_s: the time of the answer, in seconds.
+        clock: the view's clock when the store was asked.
+        now_s: the time of the replies, in seconds.
     """
 
     def __init__(self, table: NodeTable, clock: int, now_s: float) -> None:
@@ -39,7 +39,7 @@ class Comparison:
         self._now_s = now_s
 
     def compare(self, node: Node, state: State | None, mark: Mark) -> Iterator[Notice]:
-        """A node of which watchers were told, asked for after an event or on suspicion."""
+        """An announced node, after an event or for another reason to compare it."""
         if state is None:
             if not mark.is_echo(None) and node.made_at <= self._clock:
                 yield from self.removed(node)
@@ -67,13 +67,13 @@ class Comparison:
         if attrib and node.parent is not None:
             yield Notice(Kind.ATTRIB, parent, node.name, node, node.directory)
         if (state.value != announced.value and not mark.wrote(state.value)) or (
-            # The same value written again; or, unseen, something that is over by now.
+            # The same value was written again, or a change was undone before we asked.
             mark.hit and not attrib and not mark.is_echo(state)
         ):
             yield Notice(Kind.MODIFIED, parent, node.name, node, node.directory)
 
     def appeared(self, parent: Node, name: bytes, state: State, mark: Mark) -> Iterator[Notice]:
-        """A child that watchers of its parent have not been told of."""
+        """A child that was not announced to watchers of its parent."""
         if parent.names is None or name in parent.names:
             return
         parent.names.add(name)
@@ -81,13 +81,13 @@ class Comparison:
             return
         node = self._table.child(parent, name)
         node.announced = None
-        # By who opened it with O_CREAT, and has not written yet.
+        # Opened with O_CREAT through the mount and not written yet: the kernel raised CREATE.
         created = node.pending
         node.observe(state, self._clock, self._now_s)
         if mark.is_echo(state):
             return
         if node.looked_up and node.names is not None:
-            # What is below it comes with events of its own.
+            # Nodes below it have events of their own.
             node.names = set()
         if not created:
             yield Notice(Kind.CREATED, parent, name, node, node.directory)
@@ -95,7 +95,7 @@ class Comparison:
             yield Notice(Kind.MODIFIED, parent, name, node, node.directory)
 
     def touched(self, parent: Node, name: bytes, state: State, mark: Mark) -> Iterator[Notice]:
-        """An event named a child that was told of, but never what it was like."""
+        """A child whose name was announced, but not its value or permissions."""
         if not filenames.is_node_name(name):
             return
         node = self._table.child(parent, name)
@@ -104,7 +104,7 @@ class Comparison:
             yield Notice(Kind.MODIFIED, parent, name, node, node.directory)
 
     def vanished(self, parent: Node, name: bytes) -> Iterator[Notice]:
-        """A child that was told of is gone from the store."""
+        """An announced child is gone from the store."""
         node = parent.children.get(name) if parent.children else None
         if node is None:
             node = self._ghost(parent, name, directory=False)
@@ -137,18 +137,18 @@ class Comparison:
         self._table.drop(node)
 
     def transient(self, parent: Node, name: bytes, *, directory: bool) -> Iterator[Notice]:
-        """A child that came and went between two looks: an event named it, and it is not there."""
+        """A child that was created and removed between two requests: its event shows that."""
         node = parent.children.get(name) if parent.children else None
         if node is None:
             node = self._ghost(parent, name, directory=directory)
         if node.announced is None:
-            # Not even looked at meanwhile.
+            # Nor was it looked up in between.
             node.announced = Announced(b"", b"", node.directory)
         yield Notice(Kind.CREATED, parent, name, node, node.announced.directory)
         yield from self.removed(node)
 
     def _ghost(self, parent: Node, name: bytes, *, directory: bool) -> Node:
-        """A node that is not in the store any more, nor in the table."""
+        """A stand-in for a node that is neither in the store nor in the table any more."""
         node = Node(parent.view, parent, name)
         node.alive, node.directory = False, directory
         node.announced = Announced(b"", b"", directory)
@@ -156,11 +156,11 @@ class Comparison:
 
 
 def _gone(node: Node, state: State, clock: int) -> list[bytes]:
-    """The children that watchers were told of and that are there no more."""
+    """The names of announced children that are not in the store any more."""
     children = node.children or {}
     return sorted(
         name
         for name in (node.names or set()).difference(state.names)
-        # What we made since the state was asked for cannot be in it.
+        # A child that we created after the request cannot be in the reply.
         if name not in children or children[name].made_at <= clock
     )

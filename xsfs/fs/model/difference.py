@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""What changed in the store, as what happened in a tree of files. Pure: no loop and no clock.
+"""Turns watch events into notices of what happened in a tree of files. Pure: no loop, no clock.
 
-A store event names one path and says not what happened there: comparing the node's fresh state
-with what watchers were told of it does. So: `note` each event as it is read; ask the store the
-`questions`; give it the `answers`, and tell the notices that come of them.
+A watch event names a path but not what happened there; that follows from comparing the node's
+fresh state with what was announced of it. So: `note` each event as it is read; ask the store
+the `questions`; pass the replies to `answers`, and carry out the notices that it yields.
 
-Between question and answer only paths are held: the node table may change meanwhile. Then other
-questions are to be asked, and are, the next time.
+Between questions and answers only paths are kept, as the node table may change in between. If it
+did, the path is put back and asked about again in the next turn.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from xsfs.fs.model.notices import Notice
     from xsfs.fs.model.table import NodeTable
 
-# How many paths are looked at in one turn.
+# How many paths are compared in one turn.
 _TURN = 64
 
-# How many paths may wait to be looked at; more are forgotten, and everything is looked at.
+# How many paths may wait to be compared; beyond that they are dropped, and everything is compared.
 _MARKS_MAX = 65536
 
 
@@ -42,9 +42,9 @@ class Difference:
     """The one place where watch events become notices.
 
     Attributes:
-        echoes: our own changes, which are told to nobody again.
-        is_urgent: something waits to be looked at that is not only an echo, as it seems.
-        is_all_suspect: everything is to be looked at.
+        echoes: our own changes, which are not announced again.
+        is_urgent: a path waits whose event is probably not the echo of our own change.
+        is_all_suspect: everything must be compared.
     """
 
     def __init__(self, table: NodeTable) -> None:
@@ -53,14 +53,14 @@ class Difference:
         self.is_urgent = self.is_all_suspect = False
         self._table = table
         self._view = table.view
-        # What to look at, by path; what is being looked at, what was asked for that, and the
-        # view's clock then.
+        # By path: what waits to be compared; what is compared in this turn. Then the paths asked
+        # about for this turn, and the view's clock at that moment.
         self._marks: dict[bytes, Mark] = {}
         self._turn: dict[bytes, Mark] = {}
         self._asked: dict[bytes, None] = {}
         self._clock = 0
-        # What was announced as gone, and the view's clock then, while events from before may
-        # still be in `_marks`.
+        # The paths announced as removed, with the view's clock at that moment, while events from
+        # before may still be in `_marks`.
         self._gone: dict[bytes, int] = {}
 
     @property
@@ -77,7 +77,7 @@ class Difference:
             answered: the ordinal of the request that was answered last.
             now_ns: the time, in ns since the epoch.
 
-        Returns the node that was changed by somebody else, if it is one that was told of.
+        Returns the announced node that another client changed, if it is one.
         """
         self.counts["events"] += 1
         echoes = self.echoes.outstanding(path, answered)
@@ -86,22 +86,22 @@ class Difference:
             return None
         mark = self._marks.get(path)
         if mark is not None and mark.hit and mark.foreign and not echoes:
-            # As in a flood: it waits to be looked at already.
+            # It waits to be compared already: the short way for floods of events.
             mark.clock = self._view.clock
             return None if found[1] else found[0]
         route = Route(self._view, path)
         node, rest = route.node, route.rest
         if not (rest or node.watchable or node.children):
-            # When somebody asks for it again, that is what watchers are told.
+            # What the next lookup finds counts as announced.
             node.announced = node.names = None
             return None
         if rest and node.directory and not node.looked_up:
-            # Whoever comes to watch it will be told of what is there by then.
+            # What a later watcher finds there counts as announced.
             node.names = None
         if not route.concerns_anybody():
             return None
         if len(rest) > 1 and not echoes:
-            # What is new there is looked at once, for all that comes below it.
+            # The new node at the top is compared once for all events below it.
             self._mark(paths.join(node.path, rest[0])).add_subtree(self._view.clock)
             self.is_urgent = True
             return None
@@ -112,25 +112,25 @@ class Difference:
         return None if rest else node
 
     def suspect(self, node: Node) -> None:
-        """A node was found to be gone, or other than told, with no event yet."""
+        """A node was found to be gone, or other than announced, with no event yet."""
         if node.view is self._view and node.announced is not None:
             self._mark(node.path)
             self.is_urgent = True
 
     def invalidate_all(self) -> None:
-        """Events may have been lost: all is to be looked at, and nothing believed until then."""
+        """Events may have been lost: compare everything, and fetch all facts anew."""
         self._view.invalidate_all()
         self.is_all_suspect = self.is_urgent = True
 
     def reconnected(self) -> None:
-        """The store was away: all may have changed, and no echo of ours will come."""
+        """The connection was lost: everything may have changed, and no echo will come."""
         self.echoes.clear()
         self.invalidate_all()
 
     # -- a turn: questions, answers -----------------------------------------------------------
 
     def questions(self) -> list[bytes]:
-        """The paths whose states tell what has waited longest. `answers` are to follow."""
+        """The paths to ask about for the events that waited longest; call `answers` with these."""
         if self.is_all_suspect:
             self.is_all_suspect = False
             for node in self._table.watchable():
@@ -147,9 +147,9 @@ class Difference:
         return list(self._asked)
 
     def unanswered(self) -> None:
-        """The store did not answer: all is to be looked at when it does.
+        """The store did not answer: compare everything when it does.
 
-        What is known is believed as before: the store being away changes nothing in it.
+        Known facts stay valid, as a store that is down changes nothing.
         """
         for path, mark in self._turn.items():
             self._again(path, mark)
@@ -157,10 +157,10 @@ class Difference:
         self.is_all_suspect = self.is_urgent = True
 
     def answers(self, states: Mapping[bytes, State | None], now_s: float) -> Iterator[Notice]:
-        """What is to be told; to be consumed whole, each carried out as it comes.
+        """The notices that are due; iterate to the end, and carry each out as it comes.
 
         Args:
-            states: by path, None where there is no node; nothing where the store would not say.
+            states: by path, None where there is no node; paths that may not be read are missing.
             now_s: the time, in seconds.
         """
         turn, self._turn = self._turn, {}
@@ -169,7 +169,7 @@ class Difference:
         for path, mark in turn.items():
             if refused and not refused.isdisjoint(Route(self._view, path).questions()):
                 continue
-            # What the store shows may be the work of a change of ours that followed the event.
+            # The state may result from a change of our own that followed the event.
             mark.echoes += self.echoes.under_way(path)
             for notice in self._look(path, mark, states, comparison):
                 self.counts["notices"] += 1
@@ -208,13 +208,13 @@ class Difference:
         self, node: Node, state: State | None, mark: Mark, comparison: Comparison
     ) -> Iterator[Notice]:
         if node.parent is None and state is None:
-            # The mounted root itself is not there: an empty directory.
+            # The node mounted as root does not exist: shown as an empty directory.
             state = State(b"", [])
         if mark.is_echo(state):
             self.counts["echoes"] += 1
         yield from comparison.compare(node, state, mark)
         if state is not None and node.names is not None and node.looked_up:
-            # Children that came without an event, or whose event has its turn yet.
+            # Children that came without an event, or whose event is yet to be handled.
             for name in set(state.names).difference(node.names):
                 self._marks.setdefault(paths.join(node.path, name), Mark())
 
@@ -227,7 +227,7 @@ class Difference:
         states: Mapping[bytes, State | None],
         comparison: Comparison,
     ) -> Iterator[Notice]:
-        """An event named a path below `node`, none of it told of: what is new on the way?"""
+        """Compare the nodes from `node` down to `path`, which were not announced."""
         for index, name in enumerate(rest):
             last = index == len(rest) - 1
             here = paths.join(node.path, name)
@@ -237,7 +237,7 @@ class Difference:
             state = states[here]
             child = node.children.get(name) if node.children else None
             if not node.looked_up:
-                # Whoever comes to watch it will be told of what is there by then.
+                # What a later watcher finds there counts as announced.
                 node.names = None
             if node.names is None:
                 return
@@ -269,15 +269,15 @@ class Difference:
             if child is None:
                 return
             if last and (mark.subtree_hit or not mark.hit) and child.looked_up and not child.names:
-                # What is below it came without an event, or with one that did not say what.
+                # Nodes below it came without an event, or with one that did not name them.
                 for below in state.names:
                     self._marks.setdefault(paths.join(here, below), Mark())
             node = child
 
-    # -- what waits ---------------------------------------------------------------------------
+    # -- paths that wait to be compared -------------------------------------------------------
 
     def _again(self, path: bytes, mark: Mark) -> None:
-        """The node table changed while the store was asked: other questions are to be asked."""
+        """The node table changed while the store was asked: ask about the path again."""
         self._mark(path).merge(mark)
 
     def _mark(self, path: bytes) -> Mark:

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Our own changes, whose events are no news to anybody. Pure."""
+"""Our own changes: the kernel raises their events itself, so theirs from the store are ignored.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +16,23 @@ if TYPE_CHECKING:
 
 
 class Echo:
-    """A change of our own, whose event is to come or has come."""
+    """A change of our own, whose watch event is expected or has come."""
 
     __slots__ = ("acknowledged", "cancelled", "exists", "path", "perms", "value")
 
     def __init__(self, path: bytes, exists: bool, value: bytes | None, perms: bytes | None) -> None:
         self.path = path
         self.exists = exists
-        # What the node will hold; None where that is not ours to say.
+        # What the node will hold; None where the change does not determine it.
         self.value = value
         self.perms = perms
         # The ordinal of the last request sent when the change was acknowledged.
         self.acknowledged: int | None = None
-        # It did not happen, or nobody knows.
+        # It did not happen, or it is not known whether it did.
         self.cancelled = False
 
     def matches(self, state: State | None) -> bool:
-        """Whether the store shows just what the change made."""
+        """Whether this state is the result of the change."""
         if state is None or not self.exists:
             return state is None and not self.exists
         return self.value in (None, state.value) and self.perms in (None, state.perms)
@@ -39,8 +42,8 @@ class Echoes:
     """Our own changes, by path, until their events have certainly come.
 
     The event of a change comes before the reply to any request that was sent after the change
-    was acknowledged (a barrier that both daemons keep), so counting requests tells when an
-    event can no more be an echo; counting echoes cannot, as C xenstored merges events.
+    was acknowledged (both daemons guarantee that), so counting requests shows when an event
+    cannot be an echo any more. Counting events would not, as C xenstored merges them.
     """
 
     def __init__(self) -> None:
@@ -55,7 +58,7 @@ class Echoes:
         return echo
 
     def acknowledge(self, echo: Echo, sent: int) -> None:
-        """The store did it; `sent` requests have been sent by now."""
+        """The store confirmed it, after `sent` requests had been sent."""
         echo.acknowledged = sent
 
     def cancel(self, echo: Echo) -> None:
@@ -64,7 +67,7 @@ class Echoes:
         self._drop([echo], echo.path)
 
     def outstanding(self, path: bytes, answered: int) -> list[Echo]:
-        """The changes whose echo an event for `path` may be, when `answered` were answered."""
+        """The changes whose echo an event for `path` may be, after `answered` replies."""
         echoes = self._by_path.get(path)
         if not echoes:
             return []
@@ -77,12 +80,12 @@ class Echoes:
         return self._by_path.get(path, ())
 
     def expire(self, answered: int) -> None:
-        """Let go of all whose events have come, or were merged into others."""
+        """Forget all whose events have come or were merged into others."""
         for path in list(self._by_path):
             self.outstanding(path, answered)
 
     def clear(self) -> None:
-        """The connection was lost: no event will come for what was done on it."""
+        """Forget all: the connection was lost, and their events with it."""
         self._by_path.clear()
 
     def __len__(self) -> int:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""What events have said of a path that is to be looked at. Pure."""
+"""What watch events reported of a path that is yet to be compared. Pure."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 class Mark:
-    """Events that came for one path since it was last looked at."""
+    """The events that came for one path since it was last compared."""
 
     __slots__ = ("clock", "echoes", "foreign", "hit", "subtree_hit")
 
     def __init__(self) -> None:
-        # The view's clock at the last of them.
+        # The view's clock at the last event.
         self.clock = -1
-        # An event named this very path; otherwise it is only to be compared.
+        # An event named this very path; False: it is compared for another reason.
         self.hit = False
-        # One named a path below it.
+        # An event named a path below it.
         self.subtree_hit = False
-        # One of them cannot be the echo of a change of ours.
+        # At least one event cannot be the echo of a change of our own.
         self.foreign = False
         self.echoes: list[Echo] = []
 
@@ -44,7 +44,7 @@ class Mark:
         self.subtree_hit = self.foreign = True
 
     def merge(self, earlier: Mark) -> None:
-        """The events of another mark for the path count here too."""
+        """Add the events of an earlier mark for the path."""
         self.subtree_hit |= earlier.subtree_hit
         self.clock = max(self.clock, earlier.clock)
         self.hit |= earlier.hit

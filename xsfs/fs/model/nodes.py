@@ -11,40 +11,41 @@ Theory of operation
 
 A node has four groups of facts, each with its own writers:
 
-What the store has: `value`, `perms`, as of the request stamped `fetched_at`. Written by
-    `observe`, whoever asked, and by our own writes once the store took them.
-What watchers were told: `announced`, and of a directory `names`, the names of its children in
-    the store. Written first when the node is first observed (who looks at it then needs no
-    event for what he sees), then by the difference alone, which makes a notice of every step;
-    and by our own changes, of which the kernel has told watchers itself.
-What the kernel holds: `inodes` with their lookup counts, written by the handlers' answers and by
-    forget; `directory`, `mtime_ns`, which it is shown; `pins`, by the notices under way.
-What of ours is under way: `pending`, `draft_size`, `hidden_from`, `pollers`, by open files and
-    by the handlers; `written`, `made_at`, `perms_are_set`, by our own changes.
+In the store: `value`, `perms`, as of the request stamped `fetched_at`. Written by `observe`,
+    and by our own writes once the store accepted them.
+Announced to watchers: `announced`, and for a directory `names`, the names of its children in the
+    store. Written when the node is first observed (a program that looks at it then needs no event
+    for what it sees), later only by the difference, which makes a notice of every step, and by
+    our own changes, whose events the kernel raises itself.
+Held by the kernel: `inodes` with their lookup counts, written by the handlers' replies and by
+    forget; `directory`, `mtime_ns`, as shown to it; `pins`, written by notices under way.
+Our own changes under way: `pending`, `draft_size`, `hidden_from`, `pollers`, written by open
+    files and handlers; `written`, `made_at`, `perms_are_set`, written by changes.
 
-There are two lists of children, of different meaning. `names` is the store's, as announced: all
-of them, or None when they are not known. `children` are the nodes that we keep for any of the
-reasons above: of some names, and of names that are not (yet, or any more) in the store.
+There are two lists of children. `names` are those of the store, as announced: all of them, or
+None when unknown. `children` are the nodes that we keep for any of the reasons above: only some,
+and also nodes that are not in the store yet or any more.
 
 Time is the view's clock, which counts watch events and our own creations. Stamps end in `_at`;
-a stamp is the clock when the store was asked, not when it answered. The rules between the facts:
+a stamp is the clock when a request was sent, not when it was answered. The rules:
 
-1. What was fetched is believed while no event that may concern it is later: at the node, at a
-   node above it (which may have been removed and made again with all below), or, for a file,
-   below it (by which it becomes a directory). See `is_fresh`.
-2. What was told says nothing of what is believed, and what is observed tells nobody anything:
-   the difference compares the two, for each event, when it has fetched a state of its own.
-3. While the kernel holds a directory for a user, `names` is not None: what comes and goes there
-   is told. While it does not, nobody is told, and an event there makes `names` None.
-4. A node that watchers were told of is kept while its directory is held (table.py, KEPT_MAX),
-   so that the next event can be told apart: value or permissions.
-5. A node that is a directory stays one for as long as it lives.
-6. A state that was asked for before we made the node or stored its value (`made_at`) says neither
-   that it is gone nor what its value is.
+1. A fetched fact is valid until a later event that may concern it: at the node, at a node above
+   it (which may have been removed and created again with all below), or, for a file, below it
+   (which makes it a directory). See `is_fresh`.
+2. Announcing and observing are independent. For each event the difference fetches a state of its
+   own and compares it with what was announced.
+3. While the kernel holds a directory for a user, `names` is not None, and each child that comes or
+   goes is announced. While it does not, nothing is announced, and an event makes `names` None.
+4. An announced node is kept while the kernel holds its directory (table.py, KEPT_MAX), so that the
+   next event can be classified: value or permissions changed.
+5. A node that is a directory remains one for as long as it lives.
+6. A state that was requested before we created the node or stored its value (`made_at`) shows
+   neither that it is gone nor what its value is.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from xsfs.errors import NotFound
@@ -63,27 +64,27 @@ class View:
     Args:
         root_path: the store path at its top.
         tx_id: the transaction, or 0.
-        plain: of a transaction's view, the plain one.
+        plain: for a transaction's view, the plain one.
     """
 
     def __init__(self, root_path: bytes, tx_id: int = 0, plain: View | None = None) -> None:
         self._tx_id = tx_id
         self._plain = plain
-        # The paths of what was removed or moved away in the transaction.
+        # The paths of nodes that were removed or moved away in the transaction.
         self.removed: set[bytes] = set()
-        # Whether watch events say when what is known of it is out of date.
+        # Whether watch events report changes, so that facts can be kept until then.
         self.cached = not tx_id
-        # How often the transaction was asked for; it ends when nobody does for long.
+        # How many requests used the transaction; an idle one is aborted.
         self.uses = 0
-        # The transaction was committed or aborted, or lost.
+        # The transaction was committed, aborted or lost.
         self.over = False
-        # What of several changes together failed half-way in it: it is not to be committed.
+        # Which operation of several changes failed half-way in it: it must not be committed.
         self.poisoned = ""
-        # Counts watch events and our own creations: the time of the theory of operation.
+        # Counts watch events and our own creations: see the theory of operation.
         self.clock = 0
         # The clock at the last event.
         self.event_at = 0
-        self.root = Node(self, None, root_path)
+        self.root = Node(self, None, root_path, directory=True)
 
     @property
     def tx_id(self) -> int:
@@ -127,10 +128,10 @@ class View:
         return node, []
 
     def record_event(self, path: bytes, mtime_ns: int) -> tuple[Node, list[bytes]] | None:
-        """Note that `path` changed: what was asked for before is not to be trusted.
+        """Note that `path` changed: what was fetched before is out of date.
 
         Args:
-            mtime_ns: the time of the change; 0 to let that be.
+            mtime_ns: the time of the change; 0 to keep the node's.
 
         Returns what `find` returns.
         """
@@ -156,7 +157,7 @@ class View:
         return [p for p, at in found if at is not None and not at[1] and at[0].event_at > stamp]
 
     def invalidate_all(self) -> None:
-        """Nothing that was asked for before is to be trusted."""
+        """Everything that was fetched before is out of date."""
         self._tick()
         self.root.event_at = self.root.subtree_event_at = self.clock
 
@@ -166,102 +167,71 @@ class View:
 
 
 class Poller(Protocol):
-    """Somebody who polls for a change of a node's value."""
+    """A reader that polls for a change of a node's value."""
 
     def wake(self, *, certain: bool = False) -> None:
-        """It changed, or is gone; not `certain`: perhaps before it was read."""
+        """The value changed or the node is gone; not `certain`: perhaps before it was read."""
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Node:
     """A node of the store, as far as it is known: see the theory of operation."""
 
-    __slots__ = (
-        "alive",
-        "announced",
-        "children",
-        "compared_at",
-        "directory",
-        "draft_size",
-        "event_at",
-        "fetched_at",
-        "fetched_s",
-        "hidden_from",
-        "inodes",
-        "listed_at",
-        "made_at",
-        "mtime_is_set",
-        "mtime_ns",
-        "name",
-        "names",
-        "parent",
-        "pending",
-        "perms",
-        "perms_are_set",
-        "pins",
-        "pollers",
-        "subtree_event_at",
-        "value",
-        "view",
-        "written",
-    )
+    # -- where it is ----------------------------------------------------------------------
+    view: View
+    parent: Node | None
+    # One component; of a root, the whole path.
+    name: bytes
+    # The nodes that we keep, by name.
+    children: dict[bytes, Node] | None = None
+    # It was in the store at the last request.
+    alive: bool = True
+    # The last event at this node; at it or below it.
+    event_at: int = 0
+    subtree_event_at: int = 0
 
-    def __init__(self, view: View, parent: Node | None, name: bytes) -> None:
-        # -- where it is ----------------------------------------------------------------------
-        self.view = view
-        self.parent = parent
-        # One component; of a root, the whole path.
-        self.name = name
-        # Those that are kept, by name.
-        self.children: dict[bytes, Node] | None = None
-        # It was in the store when that was asked last.
-        self.alive = True
-        # The last event here; here or below.
-        self.event_at = 0
-        self.subtree_event_at = 0
+    # -- what the store has ---------------------------------------------------------------
+    value: bytes | None = None
+    perms: bytes | None = None
+    # When it was requested; the time of the reply, in seconds.
+    fetched_at: int = -1
+    fetched_s: float = 0.0
 
-        # -- what the store has ---------------------------------------------------------------
-        self.value: bytes | None = None
-        self.perms: bytes | None = None
-        # When it was asked for; the time of the answer, in seconds.
-        self.fetched_at = -1
-        self.fetched_s = 0.0
+    # -- what was announced to watchers ---------------------------------------------------
+    announced: Announced | None = None
+    names: set[bytes] | None = None
+    # When it was last compared with the store; when `names` last equalled the store's.
+    compared_at: int = -1
+    listed_at: int = -1
 
-        # -- what watchers were told ----------------------------------------------------------
-        self.announced: Announced | None = None
-        self.names: set[bytes] | None = None
-        # When what was told was last compared with the store; when `names` were seen to be
-        # just the store's.
-        self.compared_at = -1
-        self.listed_at = -1
+    # -- what the kernel holds ------------------------------------------------------------
+    inodes: list[Inode] = field(default_factory=list)
+    # Shown as a directory.
+    directory: bool = False
+    # When it last changed, in ns since the epoch; None: not since the mount.
+    mtime_ns: int | None = None
+    # That time was set by utime(2).
+    mtime_is_set: bool = False
+    # How many notices about it are under way: the node is kept until they are done.
+    pins: int = 0
 
-        # -- what the kernel holds ------------------------------------------------------------
-        self.inodes: list[Inode] = []
-        # Shown as a directory.
-        self.directory = parent is None
-        # When it was seen to change last, in ns since the epoch; None for not since the mount.
-        self.mtime_ns: int | None = None
-        # That time is one that somebody set.
-        self.mtime_is_set = False
-        # How many notices about it are under way: it is not forgotten meanwhile.
-        self.pins = 0
-
-        # -- what of ours is under way --------------------------------------------------------
-        # Created through the mount, and not stored yet.
-        self.pending = False
-        # When we made it or brought it here.
-        self.made_at = 0
-        # How often its value was stored through the mount.
-        self.written = 0
-        # Its permissions were set through the mount, and not merely inherited.
-        self.perms_are_set = False
-        # The size in bytes that its text has for whoever truncated it, while not stored.
-        self.draft_size: int | None = None
-        # The thread that made the directory or unlinked its `.value`, and so expects to create
-        # that exclusively (as cp and tar do); until something is written. 0 is any thread of
-        # another pid namespace.
-        self.hidden_from: int | None = None
-        # Open files whose readers poll for a change.
-        self.pollers: set[Poller] | None = None
+    # -- our own changes under way --------------------------------------------------------
+    # Created through the mount, and not stored yet.
+    pending: bool = False
+    # When we created it or moved it here.
+    made_at: int = 0
+    # How often its value was stored through the mount.
+    written: int = 0
+    # Its permissions were set through the mount, not inherited from its parent.
+    perms_are_set: bool = False
+    # The size in bytes of its text after a truncation that is not stored yet.
+    draft_size: int | None = None
+    # The thread that made the directory or unlinked its `.value`, and so expects to create
+    # `.value` exclusively (as cp and tar do), until something is written. 0 is any thread
+    # of another pid namespace.
+    hidden_from: int | None = None
+    # Open files whose readers poll for a change.
+    pollers: set[Poller] | None = None
 
     def __repr__(self) -> str:
         return f"<Node {self.path!r}>"
@@ -304,12 +274,12 @@ class Node:
 
     @property
     def watchable(self) -> bool:
-        """Whether anybody can be waiting for its events: at the node, or at its parent."""
+        """Whether a program can watch for its events: at the node, or at its parent."""
         return self.user_visible or (self.parent is not None and self.parent.looked_up)
 
     @property
     def is_announced_directory(self) -> bool:
-        """Whether watchers were told that it is a directory."""
+        """Whether it was announced as a directory."""
         return self.announced is not None and self.announced.directory
 
     @property
@@ -318,7 +288,7 @@ class Node:
         return InodeKind.DIRECTORY if self.directory else InodeKind.FILE
 
     def set_mtime(self, now_ns: int) -> None:
-        """It is seen to change: a time that somebody set is over."""
+        """It changed; this replaces a time set by utime(2)."""
         self.mtime_ns, self.mtime_is_set = now_ns, False
 
     def inode(self, kind: InodeKind) -> Inode | None:
@@ -329,9 +299,9 @@ class Node:
         return None
 
     def observe(self, state: State, stamp: int, now_s: float) -> bool:
-        """Remember a state, asked for when the view's clock stood at `stamp`.
+        """Remember a state, requested when the view's clock stood at `stamp`.
 
-        Returns whether it is a directory by now of which watchers were told as of a file.
+        Returns whether it is a directory now but was announced as a file.
         """
         if self.value is None or stamp >= self.made_at:
             self.value = state.value
@@ -339,7 +309,7 @@ class Node:
         self.pending = False
         parent = self.parent
         if self.fetched_at < 0 and parent is not None and parent.subtree_event_at > stamp:
-            # An event that came meanwhile may have been about it, and did not find it here.
+            # The event may have been about this node, which was not known when it came.
             stamp = -1
         self.fetched_at, self.fetched_s = stamp, now_s
         became_directory = bool(state.names) and not self.directory
@@ -349,7 +319,7 @@ class Node:
             self.announced = Announced(state.value, state.perms, self.directory)
             self.compared_at = stamp
         if self.announced.directory and not self.looked_up:
-            # With an event since, whoever comes to watch it would be told anew of what he saw.
+            # After an event since, a new watcher would be notified again of what it has seen.
             self.names = set(state.names) if self.subtree_event_at <= stamp else None
         elif self.announced.directory and self.names is None:
             self.names = set(state.names)
@@ -360,7 +330,7 @@ class Node:
         if self.value is None or now_s - self.fetched_s > max_age_s:
             return False
         if self.subtree_event_at > self.fetched_at and not self.directory:
-            # What happened below makes it a directory.
+            # A child was created, which makes it a directory.
             return False
         return not self.has_event_since(self.fetched_at)
 
@@ -397,12 +367,12 @@ class Inode:
         self.node = node
         self.kind = kind
         self.lookups = 0
-        # Somebody other than the event helper has asked for it: before anybody can watch what
-        # the kernel holds for the helper alone, it asks again.
+        # A process other than the event helper has looked it up. No program can watch an inode
+        # that the kernel holds only for the helper: the kernel looks it up again first.
         self.user_visible = False
 
     def count_lookup(self) -> None:
-        """The kernel looks it up for somebody who asked."""
+        """The kernel looked it up for a process other than the event helper."""
         self.lookups += 1
         self.user_visible = True
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""The way to a path, as far as watchers were told of it: what to ask the store about. Pure."""
+"""The announced nodes on the way to a path: which paths to ask the store about. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class Route:
-    """The nodes on the way to `path` that watchers were told of; the names after those.
+    """The announced nodes on the way to `path`, and the names of those that follow.
 
-    As it is now: the nodes may be others when the store has answered.
+    Valid until the node table changes, as it may while the store is asked.
     """
 
     __slots__ = ("node", "nodes", "rest")
@@ -42,7 +42,7 @@ class Route:
         self.rest = []
 
     def concerns_anybody(self) -> bool:
-        """Whether anybody is to be told of what became of the path."""
+        """Whether a program can be watching for a change at the path."""
         if not self.rest:
             return True
         node = self.node
@@ -50,11 +50,11 @@ class Route:
         return watchable or next(self.dubious(), None) is not None
 
     def dubious(self) -> Iterator[Node]:
-        """Of the nodes above the last, downwards, those that may have been made anew unnoticed.
+        """The nodes above the last, downwards, that may have been removed and created again.
 
-        An event for a node stands for its removal too, with all below it; when the node is
-        there, what is below it has been made again, with events of its own. These name only
-        the deepest node made: those on the way are new as well.
+        An event for a node may mean its removal with all below it. If it exists, what is below
+        it was created again, with events of its own. Those name only the deepest node created:
+        the nodes on the way are new as well.
         """
         latest = -1
         for node in self.nodes[:-1]:
@@ -63,7 +63,7 @@ class Route:
             latest = max(latest, node.event_at)
 
     def questions(self) -> Iterator[bytes]:
-        """The paths whose states tell what became of the path."""
+        """The paths whose states show what happened at the path."""
         for node in self.dubious():
             yield node.path
         top = self.node.path

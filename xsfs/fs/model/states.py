@@ -17,7 +17,7 @@ class State(NamedTuple):
 
 
 class Announced(NamedTuple):
-    """What watchers of a node have been told of it."""
+    """What was announced of a node to its watchers."""
 
     value: bytes
     perms: bytes

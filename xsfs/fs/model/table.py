@@ -20,15 +20,15 @@ InodeType = TypeVar("InodeType", bound=Inode)
 # fuse_lowlevel.h, FUSE_ROOT_ID.
 ROOT_INO = 1
 
-# Of how many children that the kernel does not hold, in directories that it does, is kept what
-# watchers were told, so that a later event can be told apart (about 1 KB each).
+# How many announced nodes are kept that the kernel does not hold, while it holds their directory:
+# so that a later event can be classified (about 1 KB each).
 KEPT_MAX = 16384
 
 
 class NodeTable:
     """All inodes by number, and the tree of nodes behind them.
 
-    Numbers are never given twice. The root's inode is there for as long as the mount.
+    Inode numbers are never reused. The root's inode lives as long as the mount.
     """
 
     def __init__(self, root_path: bytes) -> None:
@@ -38,7 +38,7 @@ class NodeTable:
         self.view.root.inodes.append(self.root)
         self._inodes = {ROOT_INO: self.root}
         self._next_ino = ROOT_INO + 1
-        # Nodes kept for what was told of them; the oldest goes first.
+        # Nodes kept only for what was announced of them; the oldest is dropped first.
         self._kept: dict[Node, None] = {}
 
     def __len__(self) -> int:
@@ -51,7 +51,7 @@ class NodeTable:
         return iter(self._inodes.values())
 
     def child(self, parent: Node, name: bytes) -> Node:
-        """The node of that name, known from now on."""
+        """The node of that name; added to the table if it is not there."""
         if parent.children is None:
             parent.children = {}
         node = parent.children.get(name)
@@ -61,7 +61,7 @@ class NodeTable:
         return node
 
     def adopt(self, directories: Iterable[bytes]) -> None:
-        """Show nodes as directories that a transaction made, and that have no children."""
+        """Show these nodes, made in a transaction and without children, as directories."""
         for path in directories:
             found = self.view.find(path)
             if found is not None:
@@ -76,7 +76,7 @@ class NodeTable:
         return self.add(lambda ino: Inode(ino, node, kind)) if inode is None else inode
 
     def add(self, make: Callable[[int], InodeType]) -> InodeType:
-        """A new inode, made with the number that is given to it."""
+        """A new inode, made by `make` with its number."""
         inode = make(self._next_ino)
         self._next_ino += 1
         self._inodes[inode.ino] = inode
@@ -101,7 +101,7 @@ class NodeTable:
             self.forget(inode.ino, 0)
 
     def retire(self, inode: Inode) -> None:
-        """The kernel holds an inode for removed, though its node is not: that gets another."""
+        """The kernel took an inode for removed though its node exists: that gets a new inode."""
         node = inode.node
         node.inodes.remove(inode)
         inode.node = Node(node.view, node.parent, node.name)
@@ -109,13 +109,13 @@ class NodeTable:
         inode.node.inodes.append(inode)
 
     def _shed(self, node: Node) -> None:
-        """Let go of what was asked for ahead below a node that the kernel no more knows."""
+        """Drop nodes that were fetched ahead below a node that the kernel has forgotten."""
         for below in node.subtree():
             if below is not node:
                 self.prune(below)
 
     def prune(self, node: Node) -> None:
-        """Let a node go, and those above it, when nothing is left to remember of it."""
+        """Drop a node, and those above it, if there is no reason to keep it."""
         while (
             node.parent is not None
             and not node.inodes
@@ -136,7 +136,7 @@ class NodeTable:
             node = node.parent
 
     def keep(self, node: Node) -> None:
-        """Remember what was told of a node that the kernel does not hold."""
+        """Keep a node that the kernel does not hold, for what was announced of it."""
         self._kept.pop(node, None)
         self._kept[node] = None
         while len(self._kept) > KEPT_MAX:
@@ -147,7 +147,7 @@ class NodeTable:
                 oldest.alive = False
 
     def drop(self, node: Node) -> None:
-        """The node is gone from the store, with all below it; the kernel may hold inodes yet."""
+        """The node is gone from the store with all below it; the kernel may still hold inodes."""
         for gone in node.subtree():
             gone.alive = False
             self._kept.pop(gone, None)
@@ -156,7 +156,7 @@ class NodeTable:
         self._detach(node)
 
     def move(self, node: Node, parent: Node, name: bytes) -> None:
-        """The node, with all below it, is now the child `name` of `parent`."""
+        """Make the node, with all below it, the child `name` of `parent`."""
         self._detach(node)
         node.parent, node.name = parent, name
         if parent.children is None:
@@ -171,6 +171,6 @@ class NodeTable:
             del parent.children[node.name]
 
     def watchable(self) -> Iterable[Node]:
-        """All nodes of the plain view whose events somebody can wait for, parents first."""
+        """All nodes of the plain view whose events a program can watch for, parents first."""
         nodes = reversed(list(self.view.root.subtree()))
         return [n for n in nodes if n.alive and n.announced is not None and n.watchable]
