@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""The whole file system, put together: the one place where its parts are made and meet.
+"""The whole file system, assembled: the one place where its parts are created and connected.
 
-The mount's session and every test of fs/ build it here. What a part needs of another it is
-handed when it is made: nothing is set afterwards.
+The mount's session and every test of fs/ build it here. A part gets what it needs of the others
+when it is created; nothing is set afterwards.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class FileSystem:
         }
 
     def events_lost(self) -> None:
-        """Events may have been lost: look at everything again."""
+        """Events may have been lost: compare everything with the store again."""
         self.watcher.reconnected()
 
     def _on_loss(self) -> None:

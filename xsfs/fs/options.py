@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""What the file system can be told of how to be. Pure; the mount's options hold these too."""
+"""The options of the file system itself; the mount's options include them. Pure."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""What stat(2) says of an inode, and for how long the kernel may believe it."""
+"""The attributes of an inode, as stat(2) shows them, and for how long the kernel may cache them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Attributes:
     """Makes pyfuse3's attributes of inodes, from what is known of their nodes.
 
     Args:
-        is_unsettled: whether the kernel has yet to hear of a node's creation, or of the removal
-            of one that it replaces.
+        is_unsettled: whether a node's creation, or the removal of one that it replaces, is yet
+            to be announced to the kernel.
     """
 
     def __init__(self, tree: Tree, entries: Entries, is_unsettled: Callable[[Node], bool]) -> None:
@@ -96,10 +96,10 @@ class Attributes:
         return entry
 
     def _is_lasting(self, inode: Inode) -> bool:
-        """Whether an event will say when the attributes are out of date."""
+        """Whether an event will come when the attributes are out of date."""
         node, kind = inode.node, inode.kind
         if kind is InodeKind.FILE:
-            # Somebody may have its NAME.d: then it may become a directory at any moment.
+            # A program may use its NAME.d, which can make it a directory at any moment.
             plain = len(node.inodes) == 1 or node.inode(InodeKind.DIRECTORY) is None
         else:
             plain = kind is InodeKind.DIRECTORY or kind is InodeKind.VALUE
@@ -113,12 +113,12 @@ class Attributes:
         return entry
 
     def counted(self, inode: Inode) -> pyfuse3.EntryAttributes:
-        """The answer by which the kernel learns an inode."""
+        """The answer to a lookup, which the kernel counts."""
         inode.count_lookup()
         return self.of(inode)
 
     def helper_entry(self, inode: Inode) -> pyfuse3.EntryAttributes:
-        """The answer to the event helper: the kernel need not keep what only that asks for."""
+        """The answer to the event helper: the kernel need not cache what only the helper uses."""
         entry = self.of(inode)
         inode.lookups += 1
         if not inode.user_visible:

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Where each request of the kernel's comes in, and each exception goes out as an errno.
+"""Where each request of the kernel comes in, and each exception goes out as an errno.
 
-Three things are done here, for all requests alike: those of the event helper are answered by
-`HelperRequests`, and by nothing else; what the others ask of the store has one deadline together;
-and no exception but pyfuse3's reaches pyfuse3, which would end the mount.
+Three things are done here for all requests: those of the event helper are answered by
+`HelperRequests`, and by nothing else; all that one request asks of the store shares one deadline;
+and no exception but pyfuse3's reaches pyfuse3, as any other would end the mount.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _LOCAL = ("poll", "statfs", "access", "releasedir", "fsyncdir", "link", "symlink
 
 
 class Door(pyfuse3.Operations):
-    """What pyfuse3 calls: the handlers of `Operations`, each behind what is said above."""
+    """What pyfuse3 calls: the handlers of `Operations`, each wrapped as described above."""
 
     def __init__(
         self, operations: Operations, helper: HelperRequests, queue: NotificationQueue
@@ -50,7 +50,7 @@ class Door(pyfuse3.Operations):
             if name.startswith("_"):
                 continue
             handler = getattr(operations, name)
-            # An error of `forget` has nobody to go to.
+            # No answer is sent to `forget`, so there is no error to translate.
             entry = handler if name == "forget" else _entry(name, handler, helper, queue)
             setattr(self, name, trace.traced(entry, name) if trace.is_on() else entry)
 
@@ -58,16 +58,16 @@ class Door(pyfuse3.Operations):
 def _entry(
     name: str, handler: Handler, helper: HelperRequests, queue: NotificationQueue
 ) -> Handler:
-    asks, by_handle = name not in _LOCAL, name in _BY_HANDLE
-    play = getattr(helper, name, None)
+    asks_store, by_handle = name not in _LOCAL, name in _BY_HANDLE
+    helper_handler = getattr(helper, name, None)
 
     async def entry(*args: Any) -> object:
         try:
-            if play is not None and (
+            if helper_handler is not None and (
                 args[0] == HELPER_HANDLE if by_handle else args[-1].pid == queue.helper_pid
             ):
-                return play(*args)
-            if asks:
+                return helper_handler(*args)
+            if asks_store:
                 deadline.begin()
             return await handler(*args)
         except Exception as error:
@@ -77,7 +77,7 @@ def _entry(
 
 
 def _answer(name: str, args: tuple[object, ...], error: Exception) -> pyfuse3.FUSEError:
-    """What a request that failed is answered with; what should not have happened is logged."""
+    """The answer to a request that failed; an error of xsfs itself is logged."""
     number = errno_of(error)
     if number is None:
         log.error("%s%r failed", name, args, exc_info=error)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Which errno a program that uses files is told for what went wrong: the one table."""
+"""The errno that each exception is answered with: the one table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OF_STORE = {
 
 
 def errno_of(error: Exception) -> int | None:
-    """The errno to answer with; None for what should not have happened."""
+    """The errno to answer with; None for an error of xsfs itself."""
     match error:
         case FSError():
             return error.errno

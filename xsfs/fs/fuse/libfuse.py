@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""The libfuse that pyfuse3 was built for, for what pyfuse3 does not tell of it."""
+"""The libfuse that pyfuse3 was built for, for functions that pyfuse3 does not offer."""
 
 from __future__ import annotations
 

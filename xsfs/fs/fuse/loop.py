@@ -6,8 +6,8 @@ pyfuse3 takes each request in two steps (`_wait_fuse_readable` in its internal.p
 a lock, so that one worker alone waits, and waits for the device to be readable. In trio each
 step is a pass of the scheduler, and one of them an epoll_wait(2): together as much as a short
 request costs. Its workers find trio through one module global, which pyfuse3.asyncio replaces
-to run on asyncio; here it is replaced by what is trio's, but for the lock and the wait. Whoever
-got an answer mostly asks again within microseconds: for that it spins (aio/spinning.py).
+to run on asyncio; here it is replaced by trio's functions, but for the lock and the wait. A program
+that got an answer mostly asks again within microseconds: the wait spins for that (aio/spinning.py).
 
 The device is made non-blocking. A request is taken back when its caller is killed; when it was
 what made the device readable, a blocking read(2) stops the whole process until somebody asks for
@@ -15,11 +15,11 @@ something else. pyfuse3 does not expect the EAGAIN that comes instead, and lets 
 which begins again here. What is lost by that is libfuse's buffer of 1 MB, of which no page was
 touched.
 
-Whoever asks sees no difference but in time. Between two passes of trio's at most `_STREAK`
+Programs see no difference but in time. Between two passes of trio's scheduler at most `_STREAK`
 requests are begun, and none after `_STREAK_S`: events, the store's replies, timers and
-cancellation wait for no longer. Used from the trio thread alone.
+cancellation wait no longer than that. Used from the trio thread alone.
 
-docs/pyfuse3.md says what pyfuse3 would have to offer to do without.
+docs/pyfuse3.md says what pyfuse3 would have to offer to make this unnecessary.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def is_as_expected() -> bool:
 
 @contextmanager
 def installed() -> Iterator[None]:
-    """Have pyfuse3 use the loop here, where that is known to go; else its own.
+    """Make pyfuse3 use this loop, if it is a release for which that works; else its own.
 
     To be entered before `pyfuse3.init`, and left after `pyfuse3.main`.
     """
@@ -69,7 +69,7 @@ def installed() -> Iterator[None]:
 
 
 class _Workers:
-    """A nursery whose tasks begin again when there was nothing to be read."""
+    """A nursery that restarts a task when there was nothing to be read."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
@@ -89,10 +89,10 @@ async def _keep(worker: Callable[..., Awaitable[None]], *args: object) -> None:
 
 
 class Loop:
-    """Stands in for the module trio, and for trio.lowlevel, as far as pyfuse3 uses them.
+    """Replaces the modules trio and trio.lowlevel as far as pyfuse3 uses them.
 
-    One worker waits for the device in trio; another that finds nothing there waits for that one
-    to get something, to then wait in its place while it is busy.
+    One worker waits for the device in trio. Another that finds nothing to read waits until that
+    one has a request, and then takes its place at the device while it is busy.
     """
 
     ClosedResourceError = trio.ClosedResourceError
@@ -166,6 +166,6 @@ class Loop:
         self._until_s = monotonic() + _STREAK_S
 
     def notify_closing(self, device: int) -> None:
-        """Let nobody wait any more."""
+        """Wake all that wait."""
         self._is_closing = True
         trio.lowlevel.notify_closing(device)

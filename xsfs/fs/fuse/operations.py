@@ -110,7 +110,7 @@ class Operations:
             try:
                 await self._tree.attributes(known)
             except NotFound:
-                # Removed a moment ago; whoever holds it open may still look at it.
+                # Removed a moment ago; a program that has it open may still use it.
                 log.debug("%r is gone", known)
         return self._attributes.of(known)
 
@@ -193,7 +193,7 @@ class Operations:
         self._entries.close(self._directories.pop(fh))
 
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
-        """All that was done is in the store."""
+        """Nothing to do: every change of a directory is in the store already."""
 
     # -- files --------------------------------------------------------------------------------
 
@@ -344,7 +344,7 @@ class Operations:
         await self._changes.rename(old.node, name_old, new.node, name_new, flags)
 
     def _require_node(self, parent: Inode, name: bytes) -> None:
-        """A name of our own making cannot be removed or moved."""
+        """Refuse to remove or move a virtual file."""
         if self._entries.is_ours(parent.node, name):
             raise FSError(errno.EPERM)
 

@@ -21,7 +21,7 @@ _CUT = 60
 
 
 def is_on() -> bool:
-    """Whether anybody wants the lines."""
+    """Whether the lines are logged."""
     return log.isEnabledFor(logging.DEBUG)
 
 

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Write, create, mkdir, unlink, rmdir, rename: changes to the store, exact among other clients.
+"""Write, create, mkdir, unlink, rmdir, rename: changes to the store, atomic for other clients.
 
-What must see the store as it is (is there such a node? has it children?) runs in a
+A change that depends on what is in the store (does the node exist? has it children?) runs in a
 transaction, and is repeated when that conflicts. Used from the trio thread alone.
 """
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Changes(Steps):
-    """What can be done to the store through the mount."""
+    """The changes that can be made through the mount."""
 
     # -- values -------------------------------------------------------------------------------
 
@@ -46,7 +46,7 @@ class Changes(Steps):
             try:
                 await self.client.call(requests.set_perms(node.path, entries), node.view.tx_id)
             except NotFound:
-                # It is the owner that is not there (C xenstored), unless the node is gone.
+                # C xenstored says so of an owner that does not exist, unless the node is gone.
                 await self.client.call(requests.read(node.path), node.view.tx_id)
                 raise FSError(errno.EINVAL) from None
         node.perms_are_set = True
@@ -56,7 +56,7 @@ class Changes(Steps):
     # -- creation -----------------------------------------------------------------------------
 
     async def create(self, parent: Node, name: bytes, *, exclusive: bool) -> tuple[Inode, bool]:
-        """The file for an open with O_CREAT, and whether it is yet to be stored.
+        """The file for an open with O_CREAT, and whether it still has to be stored.
 
         A new node is stored by its first write, so that nobody sees an empty value.
 
@@ -163,7 +163,7 @@ class Changes(Steps):
             if isinstance(listing, StoreError) and not isinstance(listing, TooBig):
                 raise listing
             if listing:
-                # Children, or so many that they do not fit into a reply.
+                # It has children, or more than fit into a reply.
                 raise FSError(refusal)
             if value and not with_value:
                 raise FSError(errno.ENOTEMPTY)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Open files and directories: what a reader reads, what a writer has written so far.
 
-Knows no FUSE; used from the trio thread alone. What is asked of a handle that its kind cannot
-do is an `FSError`.
+Knows no FUSE; used from the trio thread alone. An operation that a kind of handle does not have
+raises `FSError`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Waker(Protocol):
-    """Lets one poll(2) that waits look again, once."""
+    """Wakes one waiting poll(2), once."""
 
     def notify(self) -> None:
         """Wake it."""
@@ -44,7 +44,7 @@ class Handle:
     _waker: Waker | None = None
 
     def poll(self, waker: Waker | None) -> int:
-        """What poll(2) says now; `waker` is to be used when it would say more."""
+        """The bits for poll(2) now; `waker` is to be called when there are more."""
         if waker is not None:
             self._waker = waker
         return self.ready()
@@ -54,7 +54,7 @@ class Handle:
         return select.POLLIN | select.POLLRDNORM | select.POLLOUT | select.POLLWRNORM
 
     def notify_pollers(self) -> None:
-        """Whoever polls shall look again."""
+        """Make those who poll look again."""
         waker, self._waker = self._waker, None
         if waker is not None:
             with suppress(OSError):
@@ -73,13 +73,13 @@ class Handle:
         raise FSError(errno.EINVAL)
 
     async def flush(self) -> None:
-        """One of its descriptors was closed; others may write on."""
+        """One of its descriptors was closed; others may still write."""
 
     async def sync(self) -> None:
-        """What was done shall be in the store when this returns."""
+        """Store what is not stored yet."""
 
     async def release(self) -> None:
-        """Nobody holds it any more."""
+        """The last descriptor was closed."""
 
 
 class TextHandle(Handle):
@@ -113,7 +113,7 @@ class ValueHandle(Handle):
         self._tree = tree
         self._changes = changes
         self.node = node
-        # A creation is stored by whoever may write, and by whoever created.
+        # A creation is stored by any handle that may write, and by the one that created.
         self._creates = created or bool(flags & (os.O_WRONLY | os.O_RDWR))
         self._write_only = bool(flags & os.O_WRONLY)
         self._append = bool(flags & os.O_APPEND)
@@ -123,9 +123,9 @@ class ValueHandle(Handle):
         self._text = b""
         # The count of the node's stores by us when the text was current.
         self._as_of = node.written
-        # The text was cut, and is to be stored when nothing is written.
+        # The text was truncated, and is to be stored if nothing is written.
         self._cut = False
-        # The store refused what was written last: neither is truncation or creation stored.
+        # The store refused the last write: then truncation or creation is not stored either.
         self._refused = False
         # Read from; read to the end.
         self._used = self._ended = False
@@ -141,7 +141,7 @@ class ValueHandle(Handle):
         """Take the value as it is now.
 
         Raises:
-            FSError: ESTALE when the node is gone, or is a directory by now: look it up again.
+            FSError: ESTALE when the node is gone or has become a directory: look it up again.
             StoreError: it may not be read.
         """
         if not (truncate and self._write_only):
@@ -162,15 +162,15 @@ class ValueHandle(Handle):
                 raise
 
     def ready(self) -> int:
-        """A value that changed since it was read is told as in sysfs."""
+        """A value that changed since it was read is reported as in sysfs."""
         return super().ready() | ((select.POLLPRI | select.POLLERR) if self._stale else 0)
 
     def wake(self, *, certain: bool = False) -> None:
-        """Somebody else stored the value, or it is gone.
+        """Another client stored the value, or the node is gone.
 
         Args:
-            certain: since it was read here; otherwise an event since then, which may be that
-                of our own change, and the value tell.
+            certain: since it was read here. Otherwise only an event came since then, perhaps
+                that of our own change: the value decides.
         """
         node = self.node
         value = filenames.from_text(self._text, self._raw)
@@ -179,7 +179,7 @@ class ValueHandle(Handle):
             self.notify_pollers()
 
     async def _renew(self) -> None:
-        """Take what others have stored; the text of our own stands where they have not."""
+        """Take the value that others have stored since, if any; else keep our own text."""
         self._read_at, self._stale = self.node.view.clock, False
         self._as_of = self.node.written
         value = await self._tree.value(self.node)
@@ -215,7 +215,7 @@ class ValueHandle(Handle):
         return len(data)
 
     async def truncate(self, size: int) -> None:
-        """Cut or fill up the text; it is stored later, as a truncation by open is.
+        """Truncate or extend the text; it is stored later, as a truncation by open is.
 
         Raises:
             FSError: EFBIG.
@@ -229,7 +229,7 @@ class ValueHandle(Handle):
         self._keep_cut(text)
 
     async def sync(self) -> None:
-        """Store a truncation or creation that is still to be stored."""
+        """Store a truncation or creation that is not stored yet."""
         if self._refused:
             return
         if self._is_cut:
@@ -238,7 +238,7 @@ class ValueHandle(Handle):
             await self._store(b"", late=True)
 
     async def release(self) -> None:
-        """As `sync`; there is nobody left to be told that it fails."""
+        """As `sync`; a failure is logged, as there is no caller left to get it."""
         try:
             await self.sync()
         except (FSError, XenStoreError) as error:
@@ -249,7 +249,7 @@ class ValueHandle(Handle):
         if node.pollers is not None:
             node.pollers.discard(self)
         if node.pending and node.alive and not node.pollers:
-            # Nobody is left who could store it.
+            # No open file is left that could store it.
             self._changes.record_removal(node)
 
     @property

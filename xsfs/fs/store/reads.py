@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Some changes raise no event at all: nothing is believed for longer, in seconds.
+# For how long a fetched fact is valid at most, in seconds: some changes raise no event at all.
 MAX_AGE_S = 60.0
 
 
@@ -43,7 +43,7 @@ _GUESSES = 512
 _PREFETCHED = 256
 
 
-# How many nodes below those that a listing shows are asked for along with it.
+# How many nodes below those that a listing shows are fetched along with it.
 _AHEAD = 64
 
 
@@ -64,7 +64,7 @@ class Tree:
     """The store as a tree of nodes, read through and remembered in the node table.
 
     Args:
-        suspect: called with a node that turned out to be gone, or another, with no event yet.
+        suspect: called with a node that was found to be gone or replaced, with no event yet.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Tree:
         self._warned: set[bytes] = set()
 
     def now_ns(self) -> int:
-        """The time that a change seen now carries, in ns since the epoch."""
+        """The time to give to a change seen now, in ns since the epoch."""
         return time.time_ns()
 
     # -- from the store -----------------------------------------------------------------------
@@ -93,7 +93,7 @@ class Tree:
         """Ask the store for the children of these names; those that exist, by name.
 
         Raises:
-            FSError: ESTALE when another node is where the parent was: look that up again.
+            FSError: ESTALE when another node has taken the parent's place: look that up again.
         """
         wanted = list(names)
         view = parent.view
@@ -104,7 +104,7 @@ class Tree:
         for name, state in zip(wanted, states, strict=True):
             if isinstance(state, State):
                 if not parent.alive:
-                    # Another node has the parent's place by now.
+                    # Another node has taken the parent's place.
                     raise FSError(errno.ESTALE)
                 found[name] = self.observe(self.table.child(parent, name), state, stamp)
                 continue
@@ -134,23 +134,23 @@ class Tree:
             return
         if isinstance(state, NotFound):
             if node.parent is None:
-                # The mounted root itself is not there (yet): an empty directory.
+                # The node mounted as root does not exist (yet): shown as an empty directory.
                 self.observe(node, State(b"", []), stamp)
                 return
             self.suspect(node)
         raise state
 
     def observe(self, node: Node, state: State, stamp: int) -> Node:
-        """Remember a node's state, asked for when the view's clock stood at `stamp`."""
+        """Remember a node's state, requested when the view's clock stood at `stamp`."""
         if node.observe(state, stamp, trio.current_time()):
             self.suspect(node)
         return node
 
     async def prefetch(self, node: Node) -> None:
-        """Have what watchers of a directory are taken to know of its children.
+        """Fetch the children of a directory that a program may be about to watch.
 
-        Who watches a directory need not look at its children, and the first event of each
-        shall yet be told apart: a value written, or permissions changed.
+        It need not look them up itself, but the first event of each must be classified: a
+        value was written, or permissions were changed.
         """
         if node.directory and node.names is None:
             await self.refresh_node(node)
@@ -166,7 +166,7 @@ class Tree:
     # -- for the file system ------------------------------------------------------------------
 
     def is_fresh(self, node: Node) -> bool:
-        """Whether what is known of a node may answer for the store."""
+        """Whether what is known of a node may be used without asking the store."""
         return node.pending or (
             node.view.cached
             and self.options.cache != "off"
@@ -192,7 +192,7 @@ class Tree:
         return found[name]
 
     async def attributes(self, inode: Inode) -> None:
-        """Make sure that the node behind an inode is known as it is now.
+        """Fetch the node behind an inode, unless what is known of it is valid.
 
         Raises:
             StoreError: NotFound when it is gone and the inode has no other reason to be.
@@ -222,11 +222,11 @@ class Tree:
     async def listing(self, node: Node) -> list[bytes]:
         """The names of a directory's entries for nodes, sorted.
 
-        The directory itself, and children known from before that may have changed, are asked
-        for in the same breath: a listing with attributes takes one round trip.
+        The directory itself, and known children that may have changed, are fetched with it: a
+        listing with attributes takes one round trip.
 
         Raises:
-            FSError: ESTALE when another node is where this one was: look that up again.
+            FSError: ESTALE when another node has taken its place: look that up again.
             StoreError: what the store said.
         """
         if (
@@ -246,7 +246,7 @@ class Tree:
         if isinstance(listing, TooBig):
             listing = await self.client.perform(procedures.listing(path), view.tx_id)
         if isinstance(listing, NotFound) and node.parent is None:
-            # The mounted root itself is not there (yet).
+            # The node mounted as root does not exist (yet).
             listing = []
         if isinstance(listing, StoreError):
             self.suspect(node)
@@ -267,7 +267,7 @@ class Tree:
         return self._listed(node, names)
 
     async def _read_ahead(self, nodes: Iterable[Node | None]) -> None:
-        """Ask for what is below nodes just learnt: who walks the tree will want it next."""
+        """Fetch what is below nodes just listed: a program that walks the tree needs it next."""
         left = _AHEAD
         level = [node for node in nodes if node is not None]
         while level and left > 0:
@@ -299,7 +299,7 @@ class Tree:
             self.observe(node, state, stamp)
 
     def stale(self, node: Node, names: Iterable[bytes]) -> list[bytes]:
-        """Those children's names of which it is not known what stands in the store."""
+        """The names of those children whose state in the store is not known."""
         children = node.children or {}
         unknown = [
             name

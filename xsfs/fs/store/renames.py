@@ -3,8 +3,8 @@
 """Renaming: a node moves, with all below it, in one transaction.
 
 XenStore has no such request, so it is copied and removed. Programs save a file by writing another
-and renaming that onto it (sed -i, vim): the node then keeps the permissions that somebody gave
-it, unless the other was given some, too. Used from the trio thread alone.
+and renaming that onto it (sed -i, vim): the node then keeps the permissions that were set on
+it, unless some were set on the other too. Used from the trio thread alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Rename:
 
     Args:
         node: what is moved, and stored.
-        replaced: what is known to stand at the target.
+        replaced: the node known at the target.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Rename:
         self._source = node.path
         self._target = paths.join(new_parent.path, new_name)
         self._echoes: list[Echo] = []
-        # The permissions of the target, when they stay.
+        # The target's permissions, if they are to be kept.
         self._kept: list[bytes] | None = None
 
     async def run(self) -> None:
@@ -104,7 +104,7 @@ class Rename:
         batch.append(requests.rm(self._source))
         for result in await self._client.batch(batch, tx_id):
             if isinstance(result, StoreError):
-                # In somebody's transaction, a part of the move stands.
+                # In a user's transaction, the part of the move that was done remains.
                 self._node.view.poisoned = f"a move was refused half-way: {result}"
                 raise result
 
@@ -114,7 +114,7 @@ class Rename:
             self._echoes.append(self._steps.echoes.expect(path, exists=exists, value=value))
 
     async def _inherits(self, own: object, tx_id: int) -> bool:
-        """Whether a node has the permissions that it was made with, from its parent."""
+        """Whether a node still has the permissions that it got from its parent when created."""
         node = self._node
         if node.perms_are_set or node.parent is None or not isinstance(own, list):
             return False
@@ -122,12 +122,12 @@ class Rename:
         if not isinstance(above, list):
             # It may not be read.
             return bool(node.made_at)
-        # What a guest makes is its own, whoever owns the parent.
+        # A guest owns what it creates, even below another owner's node.
         is_owner_alike = own[0] == above[0] or (node.made_at and own[0][:1] == above[0][:1])
         return bool(is_owner_alike and own[1:] == above[1:])
 
     async def _may_replace(self, tx_id: int) -> bool:
-        """Whether something stands at the target; an error if it may not be replaced."""
+        """Whether there is a node at the target; an error if it may not be replaced."""
         try:
             await self._steps.require_missing(self._new_parent, self._new_name, tx_id)
         except FSError as error:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""The states of nodes, as the store says them. Knows no FUSE; used from the trio thread alone."""
+"""Fetches the states of nodes from the store. Knows no FUSE; used from the trio thread alone."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class States:
     """Asks for states.
 
     Args:
-        want_perms: ask for permissions with everything else, so that events can tell a change
-            of permissions from one of the value.
+        want_perms: fetch permissions with everything else, so that a change of permissions can
+            be distinguished from a change of the value.
     """
 
     def __init__(self, client: Pipeline, *, want_perms: bool) -> None:
@@ -60,7 +60,7 @@ class States:
         self, view: View, path: bytes, listing: object, value: object, perms: object = b""
     ) -> State | StoreError:
         if isinstance(value, AccessDenied):
-            # It is there, and that is all we may know.
+            # It exists, and we may learn no more.
             return State(b"", [])
         if isinstance(value, StoreError):
             return value

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""The steps of which changes are made: transactions, echoes, and what is known afterwards.
+"""The steps that changes consist of: transactions, echoes, and updates of the node table.
 
-A change is announced to `Echoes` before it is sent, as its watch event may come before its
+A change is registered with `Echoes` before it is sent, as its watch event may come before its
 reply. Used from the trio thread alone.
 """
 
@@ -40,8 +40,8 @@ class Steps:
     """What creation, removal and renaming have in common.
 
     Args:
-        became_directory: called with a file that became a directory by what we did, and
-            whether to return only when that is visible.
+        became_directory: called with a file that our change made a directory, and whether to
+            return only when that is visible.
     """
 
     def __init__(
@@ -67,13 +67,13 @@ class Steps:
         value: bytes | None = None,
         perms: bytes | None = None,
     ) -> Iterator[None]:
-        """Announce a change that the block sends.
+        """Register the change that the block sends.
 
         Args:
-            node: any of the view in which it is made.
+            node: any node of the view in which it is made.
         """
         if node.view.tx_id:
-            # No event before the commit, and then it is as anybody's.
+            # No event before the commit, and then it is handled like another client's.
             yield
             return
         echo = self.echoes.expect(path, exists=exists, value=value, perms=perms)
@@ -85,14 +85,14 @@ class Steps:
         self.echoes.acknowledge(echo, self.client.sent)
 
     async def transaction(self, node: Node, body: Callable[[int], Awaitable[None]]) -> None:
-        """In a transaction of its own, or in the one whose view this is."""
+        """Run in a new transaction, or in the one that this is a view of."""
         if node.view.tx_id:
             await body(node.view.tx_id)
         else:
             await self.client.run_in_transaction(body)
 
     async def require_missing(self, parent: Node, name: bytes, tx_id: int) -> None:
-        """That the parent is there and has no child of that name, also by the commit.
+        """Require that the parent exists and has no child of that name, up to the commit.
 
         The listing is for oxenstored, where a failed READ does not conflict with a creation.
 
@@ -163,17 +163,17 @@ class Steps:
             await self.transaction(node, create)
         except FSError as error:
             if error.errno == errno.EEXIST:
-                # It is there, though not by us: nothing is left to be stored.
+                # Another client created it: nothing is left to be stored.
                 node.pending = False
             raise
 
     # -- in the node table --------------------------------------------------------------------
 
     async def stored(self, node: Node, value: bytes, *, late: bool = False) -> None:
-        """What we wrote is what is known, and told, from now on.
+        """Take what we wrote as known and announced.
 
         Args:
-            late: it was truncated or created before; a time that was set since stays.
+            late: it was truncated or created before; a time set since then is kept.
         """
         created, node.pending = node.pending, False
         node.hidden_from = None
@@ -190,16 +190,16 @@ class Steps:
         await self.record_creation(node, wait=True, seen=created)
 
     def _made(self, node: Node) -> None:
-        """What was asked for before this moment does not know of the node."""
+        """Replies to earlier requests do not show the node yet: see `made_at`."""
         node.view.clock += 1
         node.made_at = node.view.clock
 
     async def record_creation(self, node: Node, *, wait: bool, seen: bool = False) -> None:
-        """The node is new where it is, by what we did; a file becomes a directory by it.
+        """Our change put the node here; a file above it becomes a directory by that.
 
         Args:
             wait: return when that is visible; not for a request on the file's own directory.
-            seen: its directory has shown it before, from when it was created.
+            seen: its directory has listed it since it was created.
         """
         self._made(node)
         parent = node.parent
@@ -214,7 +214,7 @@ class Steps:
             await self._became_directory(parent, wait)
 
     def record_removal(self, node: Node) -> None:
-        """We removed it."""
+        """Our change removed it."""
         parent = node.parent
         node.pending = False
         node.announced = None

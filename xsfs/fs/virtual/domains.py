@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""What each domain has in the store, beside what it may have: for `.xsfs/metrics`.
+"""What each domain has in the store, and its quotas: for `.xsfs/metrics`.
 
-Asked of the daemon (CONTROL), which does the counting; where it does not tell, nodes are counted
-by their owners. By a task of its own, once for each time that somebody asks, so that no request
-waits for it for long. Used from the trio thread alone.
+The daemon is asked for its counts (CONTROL); if it does not have them, nodes are counted by their
+owners. A task of its own does so, once for each reading of the file, so that no request waits long
+for it. Used from the trio thread alone.
 """
 
 from __future__ import annotations
@@ -45,20 +45,18 @@ STATES = (
     *("unknown", "initialising", "init_wait", "initialised", "connected"),
     *("closing", "closed", "reconfiguring", "reconfigured"),
 )
-# A guest may make as many device directories as it likes: so many of its own are looked at.
+# How many device directories of a guest are read: it may create as many as it likes.
 _DEVICES_MAX = 256
 
 # How many requests are made in one go.
 _STEP = 100
 
-# How long somebody who asks waits for fresh numbers, in seconds; then the last ones must do.
+# How long a reader waits for fresh numbers, in seconds; then it gets the last ones.
 _FRESH_S = 1.0
 
 
 class Usage(NamedTuple):
-    """What a domain has, and may have, of each of `KINDS` as far as it is known; its devices by
-    the state that they are in.
-    """
+    """A domain's use and quota of each of `KINDS`, as far as known, and its devices by state."""
 
     domid: int
     used: Mapping[str, int]
@@ -81,21 +79,21 @@ class Domains:
         self._told = trio.Event()
 
     async def usages(self) -> Sequence[Usage]:
-        """Fresh numbers, or, when that takes long, the last ones."""
+        """Fresh numbers, or the last ones if those take too long."""
         self._asked.set()
         with trio.move_on_after(_FRESH_S):
             await self._told.wait()
         return self._usages
 
     async def run(self) -> None:
-        """Ask for the numbers when somebody wants them, for ever."""
+        """The task: fetch the numbers each time that a reader asks."""
         while True:
             await self._asked.wait()
             self._asked = trio.Event()
             try:
                 self._usages = await self._ask()
             except XenStoreError as error:
-                log.info("cannot tell what each domain has: %s", error)
+                log.info(".xsfs/metrics: cannot read what each domain has: %s", error)
             self._told.set()
             self._told = trio.Event()
 
@@ -123,7 +121,7 @@ class Domains:
                 used.setdefault(domid, ({}, {}))[0].setdefault("nodes", owned[domid])
         devices = await self._devices(list(used))
         return [
-            # Domain 0 is held to none of them.
+            # No quota applies to domain 0.
             Usage(domid, has, {**quotas, **own} if domid else {}, devices.get(domid, {}))
             for domid, (has, own) in sorted(used.items())
         ]
@@ -162,7 +160,7 @@ def _state(value: bytes) -> str:
 
 
 def _parsed(reply: object) -> tuple[dict[str, int], dict[str, int]]:
-    """What a reply to CONTROL quota says: what is used, or the general quotas; and quotas."""
+    """A reply to CONTROL quota, parsed: what is used, or the general quotas; and quotas."""
     if not isinstance(reply, bytes):
         return {}, {}
     if (match := _NODES.match(reply)) is not None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""The entries of a directory: which inode a name leads to, nodes' and our own.
+"""The entries of a directory: which inode a name leads to, of a node or a virtual file.
 
 Knows no FUSE; used from the trio thread alone.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from xsfs.fs.store.reads import Tree
     from xsfs.fs.virtual.files import VirtualFile, VirtualFiles
 
-# How many entries of a directory are asked for at a time.
+# How many entries of a directory are fetched at a time.
 _WINDOW = 512
 
 
@@ -37,7 +37,7 @@ class Entries:
         self._virtual_files = virtual_files
 
     def is_ours(self, parent: Node, name: bytes) -> bool:
-        """Whether a name is of our own making, and cannot be removed or moved."""
+        """Whether a name is that of a virtual file, which cannot be removed or moved."""
         return (
             not filenames.is_node_name(name) or self._virtual_files.find(parent, name) is not None
         )
@@ -84,14 +84,14 @@ class Entries:
         return self._table.inode(child, child.shown)
 
     def virtual_file(self, parent: Node, name: bytes) -> Inode | None:
-        """The inode of a file of our own making, if there is one of that name."""
+        """The inode of a virtual file, if there is one of that name."""
         virtual_file = self._virtual_files.find(parent, name)
         if virtual_file is None:
             virtual_file = self.scratch.in_directory(parent).get(name)
         return None if virtual_file is None else self.virtual_inode(parent, virtual_file)
 
     def virtual_inode(self, node: Node, virtual_file: VirtualFile) -> Inode:
-        """The inode of a file of our own making."""
+        """The inode of a virtual file."""
         for inode in node.inodes:
             if isinstance(inode, VirtualInode) and inode.virtual_file is virtual_file:
                 return inode
@@ -120,19 +120,19 @@ class Entries:
         return above.inode(InodeKind.DIRECTORY) or inode
 
     def known(self, handle: DirectoryHandle, name: bytes) -> Inode | None:
-        """The inode of a listed entry for a node that was asked for and is still there."""
+        """The inode of a listed entry, if its node was fetched and still exists."""
         child, children = handle.found.get(name), handle.inode.node.children
         if child is None or not children or children.get(name) is not child:
             return None
-        # It must be known what whoever comes to watch a directory is taken to know.
+        # A program may watch the directory next: its children must be known for that.
         if child.directory and child.names is None:
             return None
         return self._table.inode(child, child.shown)
 
     async def listed(self, handle: DirectoryHandle, index: int) -> Inode | None:
-        """The inode of a listed entry, with the nodes of the next ones asked for.
+        """The inode of a listed entry; fetches the nodes of the next entries with it.
 
-        None when it is gone by now.
+        None when it has been removed.
         """
         name, inode = handle.names[index], handle.inode
         node = inode.node
@@ -144,7 +144,7 @@ class Entries:
             await self._open_window(handle, index)
         if name not in handle.found:
             return None
-        # If not known it was forgotten since, or is another by now.
+        # Not known if it was forgotten or replaced since.
         return self.known(handle, name) or await self._found(inode, name)
 
     async def _found(self, parent: Inode, name: bytes) -> Inode | None:
@@ -154,7 +154,7 @@ class Entries:
             return None
 
     async def _open_window(self, handle: DirectoryHandle, start: int) -> None:
-        """Ask for the nodes of the next entries in one go."""
+        """Fetch the nodes of the next entries together."""
         self.close(handle)
         node = handle.inode.node
         handle.window = range(start, start + _WINDOW)
@@ -166,7 +166,7 @@ class Entries:
         handle.found = {name: children[name] for name in names if name in children}
 
     def close(self, handle: DirectoryHandle) -> None:
-        """Forget the nodes that were asked for and that the kernel did not take."""
+        """Forget the nodes that were fetched and that the kernel did not look up."""
         for child in handle.found.values():
             self._table.prune(child)
         handle.found = {}

@@ -2,15 +2,14 @@
 # SPDX-License-Identifier: MIT
 """`.events`: the store's watch events for a directory, a line each, as the store sends them.
 
-Each open is a watch of its own, and each lookup an inode of its own. What inotify tells is
-elsewhere (events.py): nothing is merged, compared or left out here. Used from the trio thread
-alone.
+Each open is a watch of its own, and each lookup an inode of its own. Unlike for inotify
+(fs/model/difference.py), nothing is merged, compared or left out. Used from the trio thread alone.
 
-A read that waits ends when its reader gets a signal, ^C or `kill -9` (readers.py).
+A waiting read ends when its reader gets a signal, ^C or `kill -9` (readers.py).
 
-To programs it is a text that grows. `tail -f` asks for the size, and then for just the bytes by
-which the text has grown, so the size is one more than what there is, and a read of what the
-size promises, and no more, does not wait.
+To programs it is a text that grows. `tail -f` asks for the size, and then reads just the bytes by
+which the text has grown. So the size is one byte more than there is, and a read of no more than
+the size promises does not wait.
 """
 
 from __future__ import annotations
@@ -41,10 +40,10 @@ NAME = b".events"
 PENDING_MAX = 16384
 OVERFLOW = b"overflow\n"
 
-# How much of what was read can be read again, in bytes: shells read ahead and seek back.
+# How much of the text can be read again, in bytes: shells read ahead and seek back.
 _KEPT = 1 << 16
 
-# So many may be open at once: each is a watch, and may hold as many lines as may wait.
+# How many may be open at once: each is a watch, and holds up to so many waiting lines.
 OPEN_MAX = 1000
 
 # What a daemon answers when a domain has as many watches as it may have.
@@ -82,7 +81,7 @@ class EventFile(VirtualFile):
 
     @property
     def size(self) -> int:
-        """One byte more than what the last to open it can have read."""
+        """One byte more than the last open of it can have read."""
         return 1 + (self._handles[-1].end if self._handles else 0)
 
     async def open(self, flags: int, uid: int) -> Handle:
@@ -109,7 +108,7 @@ class EventFile(VirtualFile):
         return handle
 
     def closed(self, handle: EventHandle) -> None:
-        """Nobody reads there any more."""
+        """One open file less."""
         self._files.open -= 1
         self._handles.remove(handle)
 
@@ -145,7 +144,7 @@ class EventHandle(Handle):
             self._confirmed = True
             return
         if first or self._pending >= PENDING_MAX:
-            # Set again after the store was away, nobody knows what was missed.
+            # The watch was set again after the store was down: events may have been missed.
             del self._text[self._read - self._start :]
             if self._text and not self._text.endswith(b"\n"):
                 self._text += b"\n"
@@ -159,7 +158,7 @@ class EventHandle(Handle):
         self.notify_pollers()
 
     async def read(self, offset: int, size: int) -> bytes:
-        """What stands there; waits when nothing does, yet.
+        """The text at an offset; waits if there is none yet.
 
         Raises:
             FSError: EINTR, EAGAIN.

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Files and directories of xsfs's own making: what stands behind `InodeKind.VIRTUAL`.
+"""Virtual files and directories, which are no nodes of the store: `InodeKind.VIRTUAL`.
 
-A virtual_file is found by the node it belongs to and its name. Knows no FUSE; used from the trio
-thread alone.
+A virtual file is found by its name and the node in whose directory it is. Knows no FUSE; used from
+the trio thread alone.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 
 class VirtualFile:
-    """A file or directory of our own, as one node's entry sees it."""
+    """A virtual file or directory in the directory of one node."""
 
     # Type and permission bits, before the masks.
     mode = stat.S_IFREG | 0o444
-    # Whose it is, where it is not the mount's owner's.
+    # The owner, if it is not that of the mount.
     owner: tuple[int, int] | None = None
-    # Whoever looks it up finds the same inode while the kernel holds it.
+    # Whether every lookup finds the same inode while the kernel holds it.
     shared = True
 
     # What a directory has besides `entries`.
@@ -45,7 +45,7 @@ class VirtualFile:
 
     @property
     def size(self) -> int:
-        """What st_size says."""
+        """The size that stat(2) shows."""
         return 0
 
     async def open(self, flags: int, uid: int) -> Handle:
@@ -71,7 +71,7 @@ class VirtualFile:
 
 
 def require_read(flags: int) -> None:
-    """That a file is opened to be read alone: to root, the mode says nothing.
+    """Require that a file is opened only to be read: the mode does not keep root from writing.
 
     Raises:
         FSError: EACCES.
@@ -81,7 +81,7 @@ def require_read(flags: int) -> None:
 
 
 class TextFile(VirtualFile):
-    """A read-only file whose content is made at open."""
+    """A read-only file whose content is generated at open."""
 
     def __init__(self, name: bytes, text: Callable[[], bytes]) -> None:
         super().__init__(name)
@@ -113,7 +113,7 @@ class VirtualDirectory(VirtualFile):
 
 
 class VirtualInode(Inode):
-    """What the kernel knows of a virtual file."""
+    """The inode of a virtual file."""
 
     __slots__ = ("virtual_file",)
 

@@ -4,7 +4,7 @@
 
 `.backup` is the same, and shows permissions too: a file of its own, since in `.json` each value
 is a string that jq finds under the node's name. What a patch means is in merge.py. Knows no FUSE;
-used from the trio thread alone, in which whatever grows with a text is done in turns.
+used from the trio thread alone; work that grows with a text is done in turns (turns.py).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 NAME = b".json"
 BACKUP = b".backup"
 
-# What a patch may take in memory, and all unfinished ones together, in bytes: its text, and so
+# How much memory a patch may take, and all unfinished ones together, in bytes: its text, and so
 # much for each key.
 PATCH_MAX = 16 << 20
 _ALL_MAX = 4 * PATCH_MAX
@@ -55,14 +55,14 @@ class SubtreeFile(VirtualFile):
 
     @property
     def size(self) -> int:
-        """The length of the last snapshot: programs ask for it when they have opened the file.
+        """The length of the last snapshot: programs ask for it after they opened the file.
 
-        Whatever it is, reading ends where the reader's own snapshot does.
+        A read ends at the end of the reader's own snapshot, whatever this size is.
         """
         return self._size
 
     async def open(self, flags: int, uid: int) -> Handle:
-        """Open it: to be read, it is made now."""
+        """Open it; a snapshot to be read is taken now."""
         if not self._node.alive:
             raise FSError(errno.ESTALE)
         text = b""
@@ -76,25 +76,24 @@ class SubtreeFile(VirtualFile):
 class _SubtreeHandle(Handle):
     """The file, open: a snapshot to read, and patches that come in any number of writes.
 
-    A patch is done in the write that completes it, and its error is that write's; a number or
-    word at the very end is complete when nothing follows, so at the flush. Then a new patch may
-    follow.
+    A patch is applied by the write that completes it, which also gets its error. A number or word
+    at the very end is complete when nothing follows, so at the flush. Then a new patch may follow.
     """
 
     def __init__(self, text: bytes, patch: _Patch, *, append: bool) -> None:
         self._text = text
         self._patch = patch
         self._append = append
-        # Where the next write goes on.
+        # The offset at which the next write must continue.
         self._end: int | None = None
         self._lock = trio.Lock()
 
     async def read(self, offset: int, size: int) -> bytes:
-        """What stands there in the snapshot."""
+        """The snapshot's text at an offset."""
         return self._text[offset : offset + size]
 
     async def write(self, offset: int, data: bytes) -> int:
-        """Take a piece of a patch, and do it when it is complete by that.
+        """Take a piece of a patch, and apply the patch if that completes it.
 
         Raises:
             FSError: EINVAL when the patch is malformed, or not written from start to end.
@@ -119,7 +118,7 @@ class _SubtreeHandle(Handle):
             self._patch.begin()
 
     async def flush(self) -> None:
-        """Nothing may follow for now: what is complete by that is done.
+        """Apply a patch that is complete if nothing follows.
 
         Raises:
             FSError: EINVAL when it is not; more may yet be written.
@@ -131,7 +130,7 @@ class _SubtreeHandle(Handle):
     sync = flush
 
     async def release(self) -> None:
-        """What was written of a patch is dropped."""
+        """Drop an incomplete patch."""
         self._patch.begin()
 
 
@@ -211,13 +210,13 @@ class _Patch:
         self.begin()
 
     def refuse(self, error: Exception) -> NoReturn:
-        """Say why by this write, and by those that follow until the flush."""
+        """Refuse this write, and those that follow until the flush, with the reason."""
         self.begin()
         self._refusal = self._noted(error)
         raise self._refusal
 
     def _noted(self, error: Exception) -> Exception:
         self._subtrees.refusals.note(self._node.view, self._node.path, self._uid, error)
-        # What the store's own limits rule out says so itself.
+        # Errors that come from the store's limits explain themselves.
         malformed = isinstance(error, ValueError) and not isinstance(error, XenStoreError)
         return FSError(errno.EINVAL) if malformed else error

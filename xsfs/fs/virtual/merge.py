@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from xsfs.protocol.requests import Request
 
 
-# A path, what is to stand there, and the permissions that hold there.
+# A path, the patch for it, and the permissions that apply there.
 _Step: TypeAlias = "tuple[bytes, JsonOrNull, list[bytes] | None]"
 
 
 def plan(patch: JsonOrNull, top: bytes) -> Iterator[Request[None]]:
-    """What to ask of the store, in order, to patch the node at `top`.
+    """The requests, in order, that patch the node at `top`.
 
-    Nodes are made before anything below them is removed: so removing what is not there is
-    no error. Permissions come last: whoever gives a node away may yet write below it.
+    Nodes are created before anything below them is removed, so removing a missing node is no
+    error. Permissions come last: after giving a node away, we might not write below it.
 
     Raises:
         ValueError: a key is not a name, an own value not a string, a string not text.
@@ -38,7 +38,7 @@ def plan(patch: JsonOrNull, top: bytes) -> Iterator[Request[None]]:
         InvalidPermission: permissions are malformed.
     """
     permissions: dict[bytes, list[bytes]] = {}
-    # What is left to do, last in, first out: iterators, as an object may have many members.
+    # What is left to do, last in, first out; iterators, as an object may have many members.
     left: list[Iterator[_Step]] = [iter([(top, patch, None)])]
     path = top
     try:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from xsfs.fs.store.handles import Handle
     from xsfs.fs.virtual.domains import Domains, Usage
 
-# What goes up and down; all else only counts up.
+# These go up and down (gauges); all others only count up (counters).
 _GAUGES = frozenset({"inodes", "transactions"})
 
 _MEANINGS = {
@@ -32,7 +32,7 @@ _MEANINGS = {
     "events": "Watch events that the store sent to the mount",
     "echoes": "Watch events that the mount's own changes caused",
     "renewals": "Times that the mount's watches were set anew and all was compared",
-    "notices": "Changes of which the kernel was told",
+    "notices": "Changes that were announced to the kernel",
     "merged": "Notices that a waiting one of the same kind made needless",
     "injections": "Operations on the mount by which inotify events were raised",
     "failed": "Operations to raise inotify events that failed",
@@ -63,12 +63,12 @@ class MetricsFile(VirtualFile):
 
     @property
     def mtime_ns(self) -> int:
-        """When it is read: what it shows is of that time."""
+        """The current time, as the content is generated when read."""
         return time.time_ns()
 
     @property
     def size(self) -> int:
-        """The length of what was shown last."""
+        """The length of the last content."""
         return self._size
 
     async def open(self, flags: int, uid: int) -> Handle:
@@ -95,7 +95,7 @@ def _lines(
     yield from _metric(
         "special_watch_events_total",
         "counter",
-        "Events of the watches that tell of domains that come and go",
+        "Events of the watches for domains that come and go",
         (
             (f'{{watch="{watch}"}}', counts.get(watch, 0))
             for watch in ("@introduceDomain", "@releaseDomain")
@@ -127,7 +127,7 @@ def _lines(
     yield from _metric(
         "domain_events_total",
         "counter",
-        "Changes of nodes in /local/domain/DOMID that the store told the mount",
+        "Changes of nodes in /local/domain/DOMID that the store reported to the mount",
         (
             (f'{{domid="{domid.decode()}"}}', count)
             for domid, count in sorted(events.items())

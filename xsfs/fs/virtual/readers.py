@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Reads that wait for something to come, and end early when a signal interrupts their reader.
+"""Reads that wait for data, and end early when a signal interrupts their reader.
 
-The kernel reports the signal to the file system (FUSE_INTERRUPT), but pyfuse3 hides that, as it
-hides who reads; and whoever has a signal stays in an uninterruptible wait until the request is
-answered. So /proc is asked: which threads wait for a file system in user space (`wchan`), for
+The kernel reports the signal to the file system (FUSE_INTERRUPT), but pyfuse3 hides that, and also
+which thread reads; and a thread with a signal stays in an uninterruptible wait until its request
+is answered. So /proc is read: which threads wait for a file system in user space (`wchan`), for
 which file (`syscall` and `fdinfo`: mount and inode number, as a link's text changes), and whether
-they have a signal to take (`status`). One task does so for all reads together, in a thread, and
-only as often as it costs little. To a thread that is found the answer is EINTR when it has a
-signal. One that cannot be found (another user's, or in another pid namespace) is answered EINTR
-every second: most programs then read again, and it can be killed.
+they have a signal pending (`status`). One task does so for all reads together, in a thread, and
+only as often as it costs little. The read of a thread that is found is answered EINTR when it has
+a signal. That of a thread which cannot be found (another user's, or in another pid namespace) is
+answered EINTR every second: most programs then read again, and it can be killed.
 
 Used from the trio thread alone; `_look` and what it calls run in a thread.
 """
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# So many reads may wait at once: each holds one of the tasks that serve all requests.
+# How many reads may wait at once: each occupies one of the tasks that serve all requests.
 WAITING_MAX = 1000
 
-# How often, at most and at least, the readers are looked at that have waited for so long, in
-# seconds; in between, how many times the processor time of a look the next one is put off.
+# How often /proc is read for readers that have waited that long, at most and at least, in seconds.
+# In between, the next time comes after so many times the processor time that the last one took.
 _LOOK_S = (0.3, 1.0)
 _REST = 30
 
@@ -52,7 +52,7 @@ class _Wait(NamedTuple):
 
 
 class Readers:
-    """All reads that wait, whichever file they are of."""
+    """All waiting reads, of all files."""
 
     def __init__(self) -> None:
         self._waits: set[_Wait] = set()
@@ -67,7 +67,7 @@ class Readers:
         """
         if len(self._waits) >= WAITING_MAX:
             if not self._warned:
-                log.warning("%d reads wait, more are refused", WAITING_MAX)
+                log.warning("%d reads wait: more are refused with EAGAIN", WAITING_MAX)
             self._warned = True
             raise FSError(errno.EAGAIN)
         wait = _Wait(ino, trio.current_time(), trio.CancelScope())
@@ -82,7 +82,7 @@ class Readers:
         raise FSError(errno.EINTR)
 
     async def run(self, device: int) -> None:
-        """Interrupt reads, for ever.
+        """The task: interrupt reads whose reader has a signal.
 
         Args:
             device: the mount's device number.
@@ -112,12 +112,14 @@ class Readers:
 def _look(
     counts: Mapping[int, int], known: Mapping[int, set[int]], device: int
 ) -> tuple[dict[int, set[int]], set[int], float]:
-    """The threads that read files, the files (inode numbers) whose reader has a signal, and what
-    processor time it took to see that, in seconds.
+    """Read /proc for waiting reads.
 
     Args:
         counts: how many reads wait, by inode number.
         known: the threads that were found before, and what each may be reading.
+
+    Returns the threads that read files, the files (inode numbers) whose reader has a signal, and
+    how much processor time this took, in seconds.
     """
     start_s = time.thread_time()
     threads = {tid: inos for tid, inos in known.items() if _waits_for_fuse(tid)}
@@ -138,7 +140,7 @@ def _find(inos: Iterable[int], device: int) -> Iterator[tuple[int, set[int]]]:
 
 
 class _Process:
-    """A process of which threads may read some files of a mount."""
+    """A process with threads that may read some files of a mount."""
 
     def __init__(self, pid: str, inos: frozenset[int], device: int) -> None:
         self._pid = pid
@@ -147,7 +149,7 @@ class _Process:
 
     def read_by(self, tid: int) -> set[int]:
         """The files that a thread may be reading, by inode number."""
-        # The call's first argument, where a thread may be looked at so closely.
+        # The first argument of the system call, if we may see that.
         fields = _read(f"/proc/{tid}/syscall").split()
         return (len(fields) > 1 and self._file(tid, str(int(fields[1], 16)))) or self._open
 
@@ -163,7 +165,7 @@ class _Process:
         """The inode number of an open file, if it is one of those looked for."""
         lines = _read(f"/proc/{tid}/fdinfo/{fd}").splitlines()
         fields = dict(line.split(b":", 1) for line in lines if b":" in line)
-        # Linux tells the inode number since 5.14.
+        # Linux shows the inode number since 5.14.
         ino = int(fields.get(b"ino", 0))
         # A mount that is not listed was detached.
         if ino not in self._inos or self._mounts.get(fields[b"mnt_id"].strip(), True) is False:
@@ -187,7 +189,7 @@ def _waits_for_fuse(tid: int) -> bool:
 
 
 def _has_signal(tid: int) -> bool:
-    """Whether a thread has a signal to take that it neither blocks nor ignores."""
+    """Whether a thread has a pending signal that it neither blocks nor ignores."""
     masks = {
         word: int(mask, 16)
         for word, _, mask in (
@@ -202,7 +204,7 @@ def _has_signal(tid: int) -> bool:
 
 
 def _list(folder: str) -> list[str]:
-    """What a folder of /proc lists: nothing when it is another user's, or gone."""
+    """The names in a folder of /proc: none if it is another user's, or gone."""
     try:
         return os.listdir(folder)
     except OSError:
@@ -210,7 +212,7 @@ def _list(folder: str) -> list[str]:
 
 
 def _read(file: str) -> bytes:
-    """What a file of /proc says: nothing when it is another user's, or gone."""
+    """The text of a file of /proc: empty if it is another user's, or gone."""
     try:
         with open(file, "rb", buffering=0) as opened:
             return opened.readall()

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""`.error`: why what a user wrote was refused, for that user to read.
+"""`.error`: the reason why a user's last write was refused, for that user to read.
 
-An errno says too little of a patch of many nodes. Used from the trio thread alone.
+For a patch of many nodes an errno is not enough. Used from the trio thread alone.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Refusals:
         self._texts: WeakKeyDictionary[View, dict[tuple[bytes, int], str]] = WeakKeyDictionary()
 
     def note(self, view: View, path: bytes, uid: int, error: Exception) -> None:
-        """Remember why something was refused.
+        """Remember why a write was refused.
 
         Args:
-            path: which directory's `.error` is to say it.
+            path: the directory whose `.error` is to show it.
         """
         self.clear(view, path, uid)
         texts = self._texts.setdefault(view, {})
@@ -44,11 +44,11 @@ class Refusals:
             del texts[next(iter(texts))]
 
     def clear(self, view: View, path: bytes, uid: int) -> None:
-        """Something was not refused."""
+        """Forget the reason: a later write was accepted."""
         self._texts.get(view, {}).pop((path, uid), None)
 
     def text(self, view: View, path: bytes, uid: int) -> bytes:
-        """What a user reads: a line, or nothing."""
+        """The text for a user: a line, or nothing."""
         text = self._texts.get(view, {}).get((path, uid))
         return b"" if text is None else text.encode("utf-8", "backslashreplace") + b"\n"
 
@@ -70,7 +70,7 @@ class _ErrorFile(VirtualFile):
         self._place = view, path
 
     async def open(self, flags: int, uid: int) -> Handle:
-        """What this user was refused last."""
+        """The reason of this user's last refusal."""
         require_read(flags)
         return TextHandle(self._refusals.text(*self._place, uid))
 

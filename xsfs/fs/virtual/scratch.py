@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Scratch files: what programs write beside a file and then rename onto it.
+"""Scratch files: temporary files that programs write beside a file and then rename onto it.
 
-The names that they choose no node can have (`f.gawk.Q612P7`, `.f.Q612P7`), so they are held in
-memory, never in the store; renamed onto a node's name one becomes one WRITE. They end with the
-mount, and a minute after they were closed; so what looks like a copy to keep is no scratch file.
+Their names cannot be those of nodes (`f.gawk.Q612P7`, `.f.Q612P7`), so they are held in memory,
+never in the store; when one is renamed onto a node's name it becomes one WRITE. They end with the
+mount, or a minute after they were closed; so a file that looks like a copy to keep is refused.
 Knows no FUSE; used from the trio thread alone.
 """
 
@@ -44,7 +44,7 @@ _PATCHS = re.compile(rb".+\.o[A-Za-z0-9]{6}")
 
 
 def is_scratch(name: bytes, flags: int, mode: int) -> bool:
-    """Whether open(2) makes a scratch file: as mkstemp(3) does, not as cp(1)."""
+    """Whether an open(2) creates a scratch file: as by mkstemp(3), but not as by cp(1)."""
     if not flags & os.O_EXCL or len(name) > filenames.NAME_MAX or filenames.is_node_name(name):
         return False
     if name == filenames.VALUE or filenames.split_suffix(name)[1]:
@@ -54,17 +54,17 @@ def is_scratch(name: bytes, flags: int, mode: int) -> bool:
 
 
 class ScratchFile(VirtualFile):
-    """One of them; its maker's alone."""
+    """A scratch file; it belongs to the user who created it."""
 
     def __init__(self, files: ScratchFiles, name: bytes, owner: tuple[int, int]) -> None:
         super().__init__(name)
         self.mode = stat.S_IFREG | 0o600
         self.owner = self._owner = owner
         self.text = bytearray()
-        # The node's permissions to be, as `n0,r5`; b"" when nobody has set any.
+        # The permissions for the node, as `n0,r5`; b"" when none were set.
         self.perms = b""
         self.changed_ns = time.time_ns()
-        # How many have it open, and since when nobody has.
+        # How many open files it has, and since when it has none.
         self.handles = 0
         self.closed_s = trio.current_time()
         self._files = files
@@ -75,7 +75,7 @@ class ScratchFile(VirtualFile):
         return len(self.text)
 
     async def open(self, flags: int, uid: int) -> Handle:
-        """Open it; who may is the mode's to say."""
+        """Open it; the kernel has checked the mode."""
         if flags & os.O_TRUNC:
             self.resize(0)
         self.handles += 1
@@ -83,16 +83,16 @@ class ScratchFile(VirtualFile):
 
     @property
     def mtime_ns(self) -> int:
-        """When it was written to, or what was set."""
+        """The time of the last write, or the time that was set."""
         return self.changed_ns
 
     def set_owner(self, uid: int | None, gid: int | None) -> None:
-        """Give it away; None leaves what it is."""
+        """Change owner or group; None leaves it."""
         old_uid, old_gid = self._owner
         self.owner = self._owner = old_uid if uid is None else uid, old_gid if gid is None else gid
 
     def resize(self, size: int) -> None:
-        """Cut it, or fill it up with NULs.
+        """Truncate it, or extend it with NULs.
 
         Raises:
             FSError: ENOSPC.
@@ -129,13 +129,13 @@ class _ScratchHandle(Handle):
         self._file.resize(size)
 
     async def release(self) -> None:
-        """From the last on, its time runs."""
+        """Close it; with the last close its minute begins."""
         self._file.handles -= 1
         self._file.closed_s = trio.current_time()
 
 
 class ScratchFiles:
-    """All of a mount, by the directory that they are in.
+    """All scratch files of a mount, by the directory that they are in.
 
     Args:
         raw: as the mount's option.
@@ -153,20 +153,20 @@ class ScratchFiles:
         for place, files in list(self._files.items()):
             for name, file in list(files.items()):
                 if place[0].over or (not file.handles and file.closed_s <= latest_s):
-                    log.info("%r was not renamed in time: dropped", name)
+                    log.info("%r is dropped: it was not renamed onto a node within a minute", name)
                     del files[name]
             if not files:
                 del self._files[place]
 
     def in_directory(self, node: Node) -> dict[bytes, ScratchFile]:
-        """Those in a node's directory, by name."""
+        """The scratch files in a node's directory, by name."""
         if not self._files:
             return {}
         self._expire()
         return self._files.get((node.view, node.path), {})
 
     def require_room(self, size: int) -> None:
-        """That there is room for so many bytes more.
+        """Require room for so many bytes more.
 
         Raises:
             FSError: ENOSPC.
@@ -175,10 +175,10 @@ class ScratchFiles:
             raise FSError(errno.ENOSPC)
 
     def create(self, node: Node, name: bytes, owner: tuple[int, int]) -> ScratchFile:
-        """Make one in a node's directory.
+        """Create one in a node's directory.
 
         Raises:
-            FSError: EEXIST; ENOSPC when there are as many as there may be.
+            FSError: EEXIST; ENOSPC at the limit of their number.
         """
         if name in self.in_directory(node):
             raise FSError(errno.EEXIST)
@@ -189,20 +189,20 @@ class ScratchFiles:
         return file
 
     def remove(self, node: Node, name: bytes) -> None:
-        """It is gone, though some may have it open."""
+        """Remove it; those that have it open may still use it."""
         files = self.in_directory(node)
         files.pop(name, None)
 
     async def store(
         self, file: ScratchFile, changes: Changes, parent: Node, name: bytes, *, exclusive: bool
     ) -> None:
-        """Make what is in one the value of the child `name` of a node, by one WRITE.
+        """Store the content of one as the value of the child `name` of a node, by one WRITE.
 
         Args:
-            exclusive: the child must not be there.
+            exclusive: the child must not exist.
 
         Raises:
-            FSError, StoreError, InvalidPayload: it cannot; all is as before.
+            FSError, StoreError, InvalidPayload: it cannot; nothing has changed.
         """
         table = changes.tree.table
         if name == filenames.VALUE:
@@ -224,5 +224,5 @@ class ScratchFiles:
         for poller in node.pollers or ():
             poller.wake(certain=True)
         if replaced is not None and replaced.node is node:
-            # As the kernel has it: the name stands for another file now.
+            # As in the kernel after a rename: the name stands for another file now.
             table.retire(replaced)

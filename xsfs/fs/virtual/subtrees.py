@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Whole subtrees of the store: read as one snapshot, patched all or nothing.
 
-Knows no FUSE; used from the trio thread alone, in which whatever grows with a subtree is done in
-turns.
+Knows no FUSE; used from the trio thread alone; work that grows with a subtree is done in turns
+(turns.py).
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# How often a snapshot is tried, and a patch when other clients are in its way.
+# How many times a snapshot is tried, and a patch that conflicts with other clients.
 SNAPSHOT_ATTEMPTS = 5
 PATCH_ATTEMPTS = 10
 
-# So many nodes are asked for, or changed, at a time: a batch is made in one go, and has a time
-# limit of its own (the more nodes a transaction has touched, the longer xenstored takes for each).
+# How many nodes are read or changed in one batch: it is sent as a whole, and has a time limit of
+# its own (the more nodes a transaction has touched, the longer xenstored takes for each).
 _STEP = 200
 
-# An id that no daemon gives: they count from 1.
+# A transaction id that no daemon gives: they count from 1.
 _NO_TX_ID = 0xFFFFFFF0
 
 
@@ -59,9 +59,9 @@ class Subtrees:
         self._client = client
         self._watcher = watcher
         self.refusals = refusals
-        # What all patches that are being written take.
+        # How much memory all patches take that are being written.
         self.unfinished = 0
-        # For which connection it is known whether its transactions are snapshots.
+        # The connection of which it is known whether its transactions are snapshots.
         self._asked = 0
         self._snapshots = False
 
@@ -77,7 +77,7 @@ class Subtrees:
         except NotFound:
             if node.parent is not None:
                 raise
-            # The mounted root itself is not there (yet).
+            # The node mounted as root does not exist (yet).
             nodes = _Nodes({path: b""}, {})
         pieces = jsontree.pieces(nodes.values, path, nodes.permissions)
         return "".join(await collect(pieces)).encode("ascii")
@@ -101,11 +101,11 @@ class Subtrees:
             try:
                 return await self._client.run_in_transaction(sweep)
             except StoreError as error:
-                # A quota; or the node is not there, which is found again.
+                # A quota; or the node does not exist, which the next attempt reports.
                 log.debug("%s: no snapshot: %s", path.decode(), error)
         # To xenstored a transaction is no snapshot, but a check, when all is read, that
         # nothing of it has changed; and one that grows slow with the square of what is read
-        # (48 s for 16,500 nodes). Watch events tell the same for nothing: those for a change
+        # (48 s for 16,500 nodes). Watch events show the same at no cost: those for a change
         # come before the reply to any later request.
         enough_s = trio.current_time() + self._client.timeout_s / 2
         for _ in range(SNAPSHOT_ATTEMPTS):
@@ -126,7 +126,7 @@ class Subtrees:
         while level:
             below: list[bytes] = []
             for start in range(0, len(level), _STEP):
-                # A batch that is answered at once has let nobody in.
+                # A batch that is answered at once lets no other task run.
                 await turns.over()
                 wanted = level[start : start + _STEP]
                 batch: list[Request[object]] = []
@@ -180,7 +180,7 @@ class Subtrees:
 
         Raises:
             FSError: ENOENT when the node is gone.
-            Conflict: other clients were in the way, time and again.
+            Conflict: other clients interfered each time.
             StoreError: the store refused a part of it.
         """
         tx_id = node.view.tx_id

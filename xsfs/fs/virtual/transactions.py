@@ -38,11 +38,11 @@ log = logging.getLogger(__name__)
 # Writing to it commits; at the top of each transaction's directory.
 COMMIT = b".commit"
 
-# How many may be open at once. The daemons let a guest have ten, and root as many as it
-# likes; but each makes every other's commit dearer, and a script that forgets them is mistaken.
+# How many may be open at once. The daemons let a guest have ten, and root as many as it likes;
+# but each makes every other's commit slower, and a script may forget to end them.
 MAX_OPEN = 100
 
-# One that nobody used for so long is aborted, in seconds.
+# After how long without use a transaction is aborted, in seconds.
 IDLE_S = 86400.0
 # How often that is looked at.
 _LOOK_S = 3600.0
@@ -56,12 +56,12 @@ class Transaction:
         self.view = view
         # The plain view's clock at its start.
         self.started = started
-        # When it was last seen to have been used, and how often by then.
+        # When it was last found to have been used, and its number of uses then.
         self.seen_s = now_s
         self.seen_uses = view.uses
 
     def idle_s(self, now_s: float) -> float:
-        """For how long nobody has used it, as far as was looked."""
+        """For how long it has not been used, as of the last check."""
         if self.view.uses != self.seen_uses:
             self.seen_s, self.seen_uses = now_s, self.view.uses
         return now_s - self.seen_s
@@ -71,8 +71,8 @@ class Transactions(VirtualFile):
     """The directory `.transactions`.
 
     Args:
-        settle: called after a commit; what was known of the store before it is not to be
-            believed when it returns.
+        settle: called after a commit; when it returns, the kernel and all watchers have been
+            notified of what the commit changed.
         refusals: takes why a commit was refused, for the `.error` here: the transaction's own
             directory is gone by then.
     """
@@ -106,8 +106,8 @@ class Transactions(VirtualFile):
         """Start a transaction.
 
         Raises:
-            FSError: EEXIST; EDQUOT when there are as many as there may be.
-            StoreError: a quota of the domain's, among others.
+            FSError: EEXIST; EDQUOT at the limit of their number.
+            StoreError: a quota of the domain, among others.
         """
         if name in self._open:
             raise FSError(errno.EEXIST)
@@ -140,7 +140,7 @@ class Transactions(VirtualFile):
         await self.abort(transaction)
 
     async def abort(self, transaction: Transaction) -> None:
-        """End it; nothing of it stays."""
+        """Abort it: nothing of it is stored."""
         tx_id = self._close(transaction)
         try:
             await self._client.call(requests.transaction_end(False), tx_id)
@@ -149,13 +149,13 @@ class Transactions(VirtualFile):
             log.info("abort of transaction %r: %s", transaction.name, error)
 
     async def commit(self, transaction: Transaction, uid: int) -> None:
-        """End it; all of it stays, or nothing.
+        """Commit it: all of it is stored, or nothing.
 
         Args:
             uid: the user who asks.
 
         Raises:
-            Conflict: another client was in the way.
+            Conflict: another client interfered.
             FSError: ECANCELED when a change of several nodes failed half-way in it.
             StoreError, ConnectionError: what became of the commit.
         """
@@ -187,7 +187,7 @@ class Transactions(VirtualFile):
         await self._settle()
 
     def _close(self, transaction: Transaction) -> int:
-        """From here on its directory is gone."""
+        """Remove its directory."""
         view = transaction.view
         tx_id = view.tx_id
         del self._open[transaction.name]
@@ -196,13 +196,13 @@ class Transactions(VirtualFile):
         return tx_id
 
     def lost(self) -> None:
-        """The connection is lost, and all transactions with it."""
+        """Remove all: they are lost with the connection."""
         for transaction in list(self._open.values()):
             log.warning("transaction %r was lost with the connection", transaction.name)
             self._close(transaction)
 
     async def abort_idle(self) -> None:
-        """Abort those that nobody uses, for ever."""
+        """The task: abort transactions that are not used any more."""
         while True:
             await trio.sleep(_LOOK_S)
             now_s = trio.current_time()

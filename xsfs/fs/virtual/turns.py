@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Turns: whoever has much to compute lets all others in between, every millisecond or so."""
+"""Turns: a task with much to compute lets the others run every millisecond or so."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _TURN_S = 0.001
 
 
 class Turns:
-    """The turns of one task."""
+    """When one task last let the others run."""
 
     def __init__(self) -> None:
         self._end_s = perf_counter() + _TURN_S
 
     async def over(self) -> None:
-        """Let others in, if this turn is over."""
+        """Let others run, if this turn is over."""
         if perf_counter() > self._end_s:
             await trio.lowlevel.checkpoint()
             self._end_s = perf_counter() + _TURN_S

@@ -36,7 +36,7 @@ class Xattrs:
         self._changes = changes
 
     def names(self, inode: Inode) -> list[bytes]:
-        """Those that an inode has."""
+        """The names of an inode's attributes."""
         scratch = _scratch(inode)
         if scratch is not None:
             return [_PERMS] if scratch.perms else []
@@ -69,7 +69,7 @@ class Xattrs:
         """
         scratch, node = _scratch(inode), _node(inode)
         if scratch is not None and name in (_PERMS, _PATH):
-            # Where the original stood is not ours to set.
+            # The path is ignored: `cp -a` passes that of the original.
             if name == _PERMS:
                 scratch.perms = b",".join(perms.check(value.split(b",")))
             return
@@ -78,7 +78,7 @@ class Xattrs:
         if name == _PERMS:
             await self._changes.set_perms(node, value)
         elif value != node.path:
-            # `cp -a` brings along where the original stood; that is not ours to set.
+            # `cp -a` passes the path of the original.
             log.debug("%r keeps its own path", node)
 
     def remove(self, name: bytes) -> None:
