@@ -79,7 +79,7 @@ __all__ = [
     "xs",
 ]
 
-# Where the names that are not errors live.
+# The module of each name that is not an error.
 _HOMES = {
     "Client": "xsfs.client.client",
     "Error": "xsfs.client.compat",
@@ -94,8 +94,8 @@ _HOMES = {
 }
 
 
-# Rooms of the house that are at hand without an import of their own; not in __all__, as what
-# they stand on (trio) need not be installed.
+# Subpackages that can be used after `import xsfs` alone; not in __all__, as what they need (trio)
+# may not be installed.
 _ROOMS = ("aio", "compat", "errors", "exceptions", "server")
 
 

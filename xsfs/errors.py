@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """One tree of exceptions for everything that can go wrong with a XenStore.
 
-What the store answers is a `StoreError`, found by the error's name on the wire; what the
-connection suffers is a `ConnectionError`; what the caller got wrong is a `ValueError` too.
+An error that the store answers is a `StoreError`, found by its name on the wire; a failure of the
+connection is a `ConnectionError`; a mistake in the caller's arguments is a `ValueError` too.
 Pure: no input or output, safe from any thread.
 """
 
@@ -56,7 +56,7 @@ class Timeout(ConnectionError, TimeoutError):
 
 
 def of_connection(error: OSError, path: str | None = None) -> ConnectionError:
-    """What the operating system said of a connection.
+    """An error of the operating system, as an error of the connection.
 
     Args:
         path: of the socket or device that was to be opened; None for an open connection.
@@ -68,7 +68,7 @@ def of_connection(error: OSError, path: str | None = None) -> ConnectionError:
 
 
 def first_of(group: BaseExceptionGroup[_E]) -> _E:
-    """The one error of a group to report: others came of it."""
+    """The first error of a group, which caused the others: the one to report."""
     error = group.exceptions[0]
     return first_of(error) if isinstance(error, BaseExceptionGroup) else error
 
@@ -93,7 +93,7 @@ class StoreError(OSError, XenStoreError):
         number = _NUMBERS.get(name, errno.EIO)
         text = os.strerror(number)
         if errno.errorcode[number] != name.decode("ascii", "replace"):
-            # It may be anything, and may end in a log or on a terminal.
+            # Escaped: it comes from the peer, and may be shown in a log or on a terminal.
             text += f" ({repr(name)[2:-1]})"
         super().__init__(number, text)
         self.name = name

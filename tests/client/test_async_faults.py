@@ -377,7 +377,7 @@ def test_a_receiver_that_fails_costs_no_connection(
         assert client.epoch == 1
 
     run(loop, link, body)
-    assert ["was not taken" in line for line in warnings(caplog)] == [True]
+    assert ["was not handled" in line for line in warnings(caplog)] == [True]
 
 
 def test_a_store_that_does_not_answer_at_first(loop: str, link: Link) -> None:

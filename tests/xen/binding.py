@@ -16,7 +16,6 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from typing import Any, Self
 
     from tests.xen.daemons import Daemon
@@ -55,12 +54,7 @@ class Binding:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self._process.communicate(timeout=10)
 
     def __getattr__(self, name: str) -> Any:

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Batch:
-    """The results, as they come.
+    """The results of requests that were sent together, as they come.
 
     Args:
-        size: how many are to come.
+        size: how many requests there are.
     """
 
     __slots__ = ("done", "is_abandoned", "is_lost", "left", "results", "undoings")
@@ -27,22 +27,22 @@ class Batch:
     def __init__(self, size: int) -> None:
         self.results: list[object] = [None] * size
         self.left = size
-        # The connection went before all were answered.
+        # The connection was lost before all were answered.
         self.is_lost = False
-        # The task gave up waiting; what is to be done about replies that came before.
+        # The task was cancelled; then these undo what the requests answered so far have done.
         self.is_abandoned = False
         self.undoings: list[Callable[[], None]] = []
         self.done: Event | None = None
 
     def settle(self, index: int, result: object) -> None:
-        """One result has come."""
+        """Take one result."""
         self.results[index] = result
         self.left -= 1
         if not self.left and self.done is not None:
             self.done.set()
 
     def lose(self) -> None:
-        """No more results will come."""
+        """The connection is lost: no more results will come."""
         self.is_lost = True
         if self.done is not None:
             self.done.set()

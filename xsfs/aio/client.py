@@ -23,7 +23,6 @@ from xsfs.protocol.verbs import (
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Awaitable, Callable, Sequence
-    from types import TracebackType
 
     from xsfs.aio.watch import Watch
     from xsfs.client.endpoint import Endpoint
@@ -31,8 +30,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# After so many calls others are let run: most are answered without waiting for the loop.
+# After how many calls other tasks are let run: most calls are answered without a pass of the loop.
 _TURN = 16
+
+_NOT_OPEN = "the transaction is not open: use it in an async with statement"
 
 
 class Client(AsyncStoreVerbs):
@@ -73,13 +74,8 @@ class Client(AsyncStoreVerbs):
         await self._pipeline.__aenter__()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._pipeline.__aexit__(kind, error, traceback)
+    async def __aexit__(self, *exc: object) -> None:
+        await self._pipeline.__aexit__(*exc)
 
     async def batch(self, batch: Sequence[Request[object]]) -> builtins.list[object]:
         """Send many requests in one go; their results in order, `StoreError`s as values."""
@@ -128,7 +124,7 @@ class Transaction(AsyncNodeVerbs):
     async def batch(self, batch: Sequence[Request[object]]) -> builtins.list[object]:
         """Send many requests in one go; their results in order, `StoreError`s as values."""
         if not self._tx_id:
-            raise InvalidOperation("the transaction is not open: use it in an async with statement")
+            raise InvalidOperation(_NOT_OPEN)
         return await self._pipeline.batch(batch, self._tx_id)
 
     async def commit(self) -> None:
@@ -144,26 +140,16 @@ class Transaction(AsyncNodeVerbs):
         await self._end(False)
 
     async def _end(self, commit: bool) -> None:
-        tx_id = self._tx_id
-        try:
-            await self.call(requests.transaction_end(commit))
-        except BaseException:
-            # Whether it was cancelled or failed, and perhaps ended already.
-            self._pipeline.abandon(tx_id)
-            raise
-        finally:
-            self._tx_id = 0
+        if not self._tx_id:
+            raise InvalidOperation(_NOT_OPEN)
+        tx_id, self._tx_id = self._tx_id, 0
+        await self._pipeline.end_transaction(tx_id, commit)
 
     async def __aenter__(self) -> Self:
         self._tx_id = await self._pipeline.call(requests.transaction_start())
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if not self._tx_id:
             return
         if kind is None:

@@ -10,30 +10,28 @@ from __future__ import annotations
 
 import math
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from xsfs.aio.runtime import Runtime
     from xsfs.errors import Timeout
 
 
 class Awaited(Protocol):
-    """Whose answers are waited for."""
+    """A connection whose replies are waited for."""
 
     timeout_s: float
 
     @property
     def runtime(self) -> Runtime:
-        """Whose clock counts."""
+        """The loop whose clock is used."""
 
     @property
     def progress(self) -> tuple[int, int]:
-        """What moves with each answer."""
+        """A value that changes with each reply."""
 
     def overdue(self, before: tuple[int, int]) -> Timeout:
-        """What was begun when `progress` stood there has taken too long; what to raise."""
+        """The error for a wait that began at progress `before` and has taken too long."""
 
 
 class _Deadline(NamedTuple):
@@ -43,20 +41,20 @@ class _Deadline(NamedTuple):
     before: tuple[int, int]
 
 
-# Stands for one that starts with the next wait: most requests come to none.
+# A deadline that starts with the next wait: most requests never wait.
 _NOT_YET = _Deadline(math.inf, (0, 0))
 
-# None where each wait counts for itself.
+# None: each wait has a deadline of its own.
 _of_task: ContextVar[_Deadline | None] = ContextVar("deadline", default=None)
 
 
 def begin() -> None:
-    """From its next wait on, all waiting of this task counts together."""
+    """From its next wait on, all waits of this task share one deadline."""
     _of_task.set(_NOT_YET)
 
 
 class WithinDeadline:
-    """A block that is given up when the answers take too long."""
+    """A block that raises `Timeout` when replies take too long."""
 
     __slots__ = ("_awaited", "_before", "_scope")
 
@@ -75,13 +73,8 @@ class WithinDeadline:
     async def __aenter__(self) -> None:
         await self._scope.__aenter__()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        swallowed = await self._scope.__aexit__(kind, error, traceback)
+    async def __aexit__(self, *exc: Any) -> bool | None:
+        swallowed = await self._scope.__aexit__(*exc)
         if self._scope.has_passed:
             raise self._awaited.overdue(self._before)
         return swallowed

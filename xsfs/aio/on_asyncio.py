@@ -5,17 +5,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from types import TracebackType
 
 T = TypeVar("T")
 
 
 class AsyncioDeadline:
-    """A timeout that is told, and not raised."""
+    """A timeout that is recorded, not raised."""
 
     def __init__(self, at_s: float) -> None:
         self._timeout = asyncio.timeout_at(at_s)
@@ -24,14 +23,9 @@ class AsyncioDeadline:
     async def __aenter__(self) -> None:
         await self._timeout.__aenter__()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
+    async def __aexit__(self, *exc: Any) -> bool | None:
         try:
-            await self._timeout.__aexit__(kind, error, traceback)
+            await self._timeout.__aexit__(*exc)
         except TimeoutError:
             self.has_passed = True
             return True
@@ -61,7 +55,7 @@ class AsyncioTask:
 
 
 class AsyncioRuntime:
-    """Those of the running event loop."""
+    """The primitives on the running event loop."""
 
     event = asyncio.Event
     deadline = AsyncioDeadline
@@ -70,14 +64,14 @@ class AsyncioRuntime:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time
-        # Who waits for a descriptor: to read (False) or to write (True).
+        # The futures of tasks that wait for a descriptor: to read (False) or to write (True).
         self._waiting: dict[tuple[int, bool], asyncio.Future[None]] = {}
 
     async def checkpoint(self) -> None:
-        """asyncio cancels where something is waited for."""
+        """Nothing: asyncio delivers a cancellation at the next wait."""
 
     async def pause(self) -> None:
-        """Let others run."""
+        """Let other tasks run."""
         await asyncio.sleep(0)
 
     async def readable(self, fd: int) -> None:
@@ -103,7 +97,7 @@ class AsyncioRuntime:
             remove(fd)
 
     def close(self, fd: int) -> None:
-        """Let those go on who wait for a descriptor."""
+        """Wake the tasks that wait for a descriptor."""
         for writing in (False, True):
             if waiting := self._waiting.get((fd, writing)):
                 _finish(waiting)

@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from types import TracebackType
 
 T = TypeVar("T")
 
@@ -32,17 +31,12 @@ class TrioDeadline:
     async def __aenter__(self) -> None:
         self._scope.__enter__()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        return self._scope.__exit__(kind, error, traceback)
+    async def __aexit__(self, *exc: Any) -> bool | None:
+        return self._scope.__exit__(*exc)
 
 
 class TrioTask:
-    """A system task: its end is asked for by `stop`, from any nursery."""
+    """A system task: not bound to a nursery, it ends by `stop`."""
 
     def __init__(self, function: Callable[[], Awaitable[None]]) -> None:
         self._function = function
@@ -65,7 +59,7 @@ class TrioTask:
 
 
 class TrioRuntime:
-    """Those of the running trio loop."""
+    """The primitives on the running trio loop."""
 
     event = trio.Event
     deadline = TrioDeadline

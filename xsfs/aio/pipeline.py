@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """The asynchronous client's requests: many in flight, each awaited no longer than the timeout.
 
-For one event loop; not thread-safe. Cancellation is safe at any point: the stream goes on, and
-what a cancelled call would have left behind (a transaction, a watch) is undone when its reply
+For one event loop; not thread-safe. Cancellation is safe at any point: the stream stays in step,
+and what a cancelled call would leave behind (a transaction, a watch) is undone when its reply
 comes. Not here: the connection and its loss (reconnecting.py), the operations by name
 (client.py).
 """
@@ -11,7 +11,6 @@ comes. Not here: the connection and its loss (reconnecting.py), the operations b
 from __future__ import annotations
 
 import errno
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
@@ -28,7 +27,6 @@ from xsfs.protocol.verbs import TIMEOUT_S, TRANSACTION_ATTEMPTS, AsyncNodeVerbs,
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from types import TracebackType
 
     from xsfs.aio.reconnecting import Subscription
     from xsfs.aio.runtime import Runtime
@@ -43,34 +41,15 @@ T = TypeVar("T")
 # no more than these. oxenstored stops reading at 1024 unread replies.
 _WINDOW = 1000
 
-# Requests that may be repeated when their reply was lost with the connection.
-_REPEATABLE = frozenset(
-    {
-        Op.DIRECTORY,
-        Op.DIRECTORY_PART,
-        Op.READ,
-        Op.GET_PERMS,
-        Op.GET_DOMAIN_PATH,
-        Op.IS_DOMAIN_INTRODUCED,
-        Op.GET_FEATURE,
-        Op.GET_QUOTA,
-        # What it started is gone with the connection.
-        Op.TRANSACTION_START,
-    }
-)
-
-# Requests that leave something behind when nobody takes their reply.
+# Requests whose effect is to be undone when the caller is cancelled and does not get the reply.
 _TO_BE_UNDONE = frozenset({Op.TRANSACTION_START, Op.WATCH})
 
-# How long a call waits for a store that has been away for the whole timeout already, in
-# seconds: it is looked for at once, and for that this is enough.
+# How long a call waits for a store that has been down for the whole timeout already, in seconds:
+# enough for the attempt to connect that is made at once.
 _GRACE_S = 0.05
 
-# Calls of so many requests wait for their replies on the spot, for so long; if the store took
-# longer, so many calls after it do not.
+# Up to how many requests in a call their replies are polled for: see `AsyncStream.poll`.
 _FEW = 64
-_LINGER_MS = 1
-_BUSY_CALLS = 16
 
 # A transaction's id here is the store's (32 bits, xs_wire.h) and, above it, the connection's
 # number: on the next connection the store gives the same ids again. An id without that
@@ -79,24 +58,24 @@ _TX_ID_BITS = 32
 
 
 class StoreUnavailable(Timeout):
-    """The store has been away for longer than the timeout, as the log says already."""
+    """The store has been down for longer than the timeout, as the log says already."""
 
 
 class Pipeline(AsyncNodeVerbs):
-    """Requests on a connection that lasts, each with the transaction that it is part of.
+    """Requests on a reconnecting connection, each with the transaction that it belongs to.
 
-    What `Client` is made of, and what the file system uses in its place: it compares the order
-    of requests with that of events, holds transactions by their ids, and has to hear when a
-    connection is lost. It runs in an `async with` statement. The operations by name are those
+    `Client` is built on it. The file system uses it directly, as it compares the order of
+    requests with that of events, holds transactions by their ids, and must know when a
+    connection is lost. It runs in an `async with` statement. The operations by name are done
     outside transactions.
 
     Args:
         path: a unix socket, or a character device that speaks the wire protocol, or an
             endpoint; looked for (see `xsfs.client.endpoint.find`) when absent.
         timeout_s: how long any call waits, in seconds; also for a lost store to come back.
-        on_loss: called when the connection is lost, and with it all transactions; the next is
-            yet to be made.
-        on_reconnect: called when events may have been lost: all may have changed.
+        on_loss: called when the connection is lost, and with it all transactions, before the
+            next attempt to connect.
+        on_reconnect: called when events may have been lost: everything may have changed.
 
     Raises:
         NoStore: there is no path, and no store is found.
@@ -114,8 +93,6 @@ class Pipeline(AsyncNodeVerbs):
         self.path = endpoint.path
         self._connection = ReconnectingConnection(endpoint, timeout_s, on_loss, on_reconnect)
         self._last_token = 0
-        # How many calls are not to linger, as the store takes its time.
-        self._busy = 0
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.path!r})"
@@ -124,12 +101,7 @@ class Pipeline(AsyncNodeVerbs):
         await self._connection.start()
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         await self._connection.stop()
 
     @property
@@ -161,7 +133,7 @@ class Pipeline(AsyncNodeVerbs):
         """The primitives of the loop that it runs on.
 
         Raises:
-            ConnectionError: it does not run.
+            ConnectionError: it is not running.
         """
         return self._connection.runtime
 
@@ -171,9 +143,9 @@ class Pipeline(AsyncNodeVerbs):
         """Send many requests in one go; their results in order, `StoreError`s as values.
 
         Raises:
-            Timeout: not all were answered within `timeout_s`, or the store stayed away.
-            ConnectionError: the connection was lost, and a request is not one to repeat; or
-                the transaction is one of an earlier connection; or this does not run.
+            Timeout: not all were answered within `timeout_s`, or the store was down for longer.
+            ConnectionError: the connection was lost, and a request is not repeatable; or the
+                transaction belongs to an earlier connection; or this is not running.
         """
         connection = self._connection
         await connection.runtime.checkpoint()
@@ -181,7 +153,10 @@ class Pipeline(AsyncNodeVerbs):
         if connection.is_connected and len(batch) <= _FEW:
             stream = self._usable_stream(tx_id)
             sent = self._send(stream, batch, tx_id)
-            self._linger(stream, sent)
+            try:
+                stream.poll(sent, connection.deliver)
+            except errors.ConnectionError as error:
+                connection.give_up(error)
             if not sent.left:
                 return sent.results
         async with self.within_deadline():
@@ -215,8 +190,24 @@ class Pipeline(AsyncNodeVerbs):
         return not self._connection.is_connected or tx_id >> _TX_ID_BITS != self.epoch
 
     def abandon(self, tx_id: int) -> None:
-        """Drop a transaction, if it is still there; nobody waits for it."""
+        """Drop a transaction, if it is still open, without waiting for the reply."""
         self._send_unawaited(requests.transaction_end(False), tx_id)
+
+    async def end_transaction(self, tx_id: int, commit: bool) -> None:
+        """Commit or drop a transaction; it is over then, also if the caller is cancelled.
+
+        Raises:
+            Conflict: others interfered; nothing of it was done.
+            StoreError, Timeout, ConnectionError: as in `call`.
+        """
+        try:
+            await self.call(requests.transaction_end(commit), tx_id)
+        except Conflict:
+            raise
+        except BaseException:
+            # The request may not have been sent.
+            self.abandon(tx_id)
+            raise
 
     async def run_in_transaction(
         self, body: Callable[[int], Awaitable[T]], attempts: int = TRANSACTION_ATTEMPTS
@@ -236,17 +227,13 @@ class Pipeline(AsyncNodeVerbs):
                 except BaseException as error:
                     self.abandon(tx_id)
                     if isinstance(error, errors.ConnectionError) and self.is_lost(tx_id):
-                        # Nothing of it was done, and it may yet be.
+                        # Nothing of it was done, so it can be started over.
                         continue
                     raise
                 try:
-                    await self.call(requests.transaction_end(True), tx_id)
+                    await self.end_transaction(tx_id, True)
                 except Conflict:
                     continue
-                except BaseException:
-                    # Whether it was cancelled or failed, and perhaps ended already.
-                    self.abandon(tx_id)
-                    raise
                 return result
         raise StoreError.of(b"EAGAIN")
 
@@ -279,9 +266,9 @@ class Pipeline(AsyncNodeVerbs):
             raise
 
     async def unsubscribe(self, watch: Subscription) -> None:
-        """Take a watch back; also when the caller is cancelled."""
+        """Remove a watch; also when the caller is cancelled."""
         self._connection.subscriptions.pop(watch.token, None)
-        # A lost connection takes the watch along.
+        # Without a connection there is no watch to remove.
         if stream := self._connection.stream:
             sent = self._send(stream, [requests.unwatch(watch.path, watch.token)], 0)
             try:
@@ -315,24 +302,25 @@ class Pipeline(AsyncNodeVerbs):
 
     @property
     def progress(self) -> tuple[int, int]:
-        """What moves with each answer of the store."""
+        """A value that changes with each reply."""
         return self.epoch, self.answered
 
     def overdue(self, before: tuple[int, int]) -> Timeout:
-        """What was begun when `progress` stood there has taken too long; what to raise."""
+        """The error for a wait that began at progress `before` and has taken too long."""
         error = Timeout(f"no answer in {self.timeout_s:g} s")
         stream = self._connection.stream
         if stream is not None and self.progress == before and not stream.input.is_readable():
-            # Not a word: what was sent shall not be done whenever the store wakes up.
+            # No reply at all: the store must not carry out the requests when it wakes up later.
             self._connection.give_up(error)
         return error
 
     async def _reach(self) -> None:
-        """Wait for the store to come back.
+        """Wait for the connection to be restored.
 
         Raises:
-            StoreUnavailable: it has been away for too long. Then nobody waits long any more:
-                requests that wait for each other, as in one directory, would do so one by one.
+            StoreUnavailable: the store has been down for the whole timeout. From then on no
+                request waits long: those that wait for each other in the kernel, as in one
+                directory, would else each wait the whole timeout, one after the other.
         """
         connection = self._connection
         if connection.is_connected:
@@ -345,33 +333,13 @@ class Pipeline(AsyncNodeVerbs):
         async with self.runtime.deadline(until_s):
             await connection.connected()
             return
-        raise StoreUnavailable("the store is away")
-
-    def _linger(self, stream: AsyncStream, sent: Batch) -> None:
-        """Wait a moment for a few replies without leaving them to the loop.
-
-        The store answers in less time than it takes to have the loop wait for it. When it
-        does not, the next calls do not linger.
-        """
-        if self._busy:
-            self._busy -= 1
-            return
-        # Events may come all the time before the replies do; meanwhile nobody else is served.
-        deadline_s = time.monotonic() + _LINGER_MS / 1e3
-        try:
-            while sent.left:
-                if time.monotonic() > deadline_s or not stream.input.is_readable_within(_LINGER_MS):
-                    self._busy = _BUSY_CALLS
-                    return
-                stream.receive(self._connection.deliver)
-        except errors.ConnectionError as error:
-            self._connection.give_up(error)
+        raise StoreUnavailable(f"there is no connection to the store at {self.path}")
 
     async def _complete(
         self, batch: Sequence[Request[object]], tx_id: int, sent: Batch | None
     ) -> list[object]:
-        """Send what was not sent, window by window, and have all results."""
-        repeatable = not tx_id and all(request.op in _REPEATABLE for request in batch)
+        """Send what was not sent, window by window, and wait for all results."""
+        repeatable = not tx_id and all(request.op in requests.REPEATABLE for request in batch)
         results: list[object] = []
         while len(results) < len(batch):
             if sent is None:
@@ -405,7 +373,7 @@ class Pipeline(AsyncNodeVerbs):
         return sent
 
     def _undone_if_abandoned(self, request: Request[object], sent: Batch) -> Request[object]:
-        """The same request, with that undone which it brings about when nobody waits for it."""
+        """The same request, whose effect is undone when the caller is cancelled."""
 
         def decode(payload: bytes) -> object:
             result = request.decode(payload)
@@ -424,7 +392,7 @@ class Pipeline(AsyncNodeVerbs):
         return request._replace(decode=decode)
 
     def _send_unawaited(self, request: Request[object], tx_id: int = 0) -> None:
-        """Send a request whose reply nobody awaits; nothing when there is no connection."""
+        """Send a request without waiting for its reply, if there is a connection."""
         stream = self._connection.stream
         if stream is not None and tx_id >> _TX_ID_BITS in (0, self.epoch):
             self._send(stream, [request], tx_id)

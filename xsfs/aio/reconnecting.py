@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""A connection that is made anew when it is lost, with the watches that were set.
+"""A connection that is restored when it is lost, with the watches that were set.
 
-For one event loop; not thread-safe. Its task is the only reader, but for calls that wait on the
-spot: events are delivered synchronously, in the order of the stream, so that whoever compares
-an event with a reply sees them as the store sent them. Not here: requests, and who waits for
-them (pipeline.py).
+For one event loop; not thread-safe. Its task reads the stream, and so do calls that poll for their
+own replies. Events are delivered synchronously, in the order of the stream: code that compares
+events with replies sees them as the store sent them. Not here: requests, and waiting for their
+results (pipeline.py).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# While so many replies are to come, let them gather for a moment (in seconds) before they are
-# read: the loop would turn for a few of them each time. A socket holds some 50.
+# While so many replies are expected, let them gather for a moment (in seconds) before reading:
+# else each pass of the loop would read but a few. A socket holds some 50.
 _BULK = 256
 _GATHER_S = 1e-4
 
@@ -48,7 +48,7 @@ _TURN_S = 1e-3
 
 
 class Subscription(Protocol):
-    """A watch, as far as the connection is concerned."""
+    """What the connection needs of a watch."""
 
     path: bytes
     token: bytes
@@ -65,10 +65,10 @@ class ReconnectingConnection:
 
     Args:
         endpoint: where the store is.
-        timeout_s: how long a store may take to answer at first, in seconds.
-        on_loss: called when the connection is lost, and with it all transactions; the next is
-            yet to be made.
-        on_reconnect: called when events may have been lost: all may have changed.
+        timeout_s: how long the store may take for its first reply, in seconds.
+        on_loss: called when the connection is lost, and with it all transactions, before the
+            next attempt to connect.
+        on_reconnect: called when events may have been lost: everything may have changed.
     """
 
     def __init__(
@@ -86,11 +86,11 @@ class ReconnectingConnection:
         self.epoch = 0
         # By token.
         self.subscriptions: dict[bytes, Subscription] = {}
-        # The open connection, also while it is yet to answer.
+        # The open connection, also before its first reply.
         self.stream: AsyncStream | None = None
         # When the connection was lost, by the runtime's clock.
         self.lost_s = -math.inf
-        # The last stream's, also when it is lost.
+        # That of the last stream, kept when it is lost.
         self._channel: Channel[Batch] | None = None
         self._runtime: Runtime | None = None
         self._task: Task | None = None
@@ -107,7 +107,7 @@ class ReconnectingConnection:
 
     @property
     def runtime(self) -> Runtime:
-        """That of the loop it was started on.
+        """The primitives of the loop that it was started on.
 
         Raises:
             ConnectionError: it was not started, or is stopped.
@@ -120,15 +120,15 @@ class ReconnectingConnection:
 
     @property
     def is_connected(self) -> bool:
-        """Whether the store can be asked now."""
+        """Whether requests can be sent now."""
         return self._runtime is not None and self._connected.is_set()
 
     async def start(self) -> None:
-        """Connect, and keep the connection from now on.
+        """Connect, and from now on restore the connection when it is lost.
 
         Raises:
             ConnectionError: the store cannot be reached, or this was started already.
-            Timeout: it does not answer.
+            Timeout: the store does not answer.
         """
         if self._runtime is not None:
             raise errors.ConnectionError(errno.EISCONN, "the client is running already")
@@ -137,7 +137,7 @@ class ReconnectingConnection:
             stream = await self._open()
             self._connected = self._runtime.event()
             self._wanted = self._runtime.event()
-            # Set when the first attempt has come to its end, whichever.
+            # Set when the first attempt has succeeded or failed.
             self._settled = self._runtime.event()
             self._failure: errors.ConnectionError | None = None
             self._task = self._runtime.spawn(partial(self._run, stream))
@@ -149,7 +149,7 @@ class ReconnectingConnection:
             raise
 
     async def stop(self) -> None:
-        """Close the connection; whoever waits gets an error."""
+        """Close the connection; tasks that wait for it get an error."""
         task, self._task = self._task, None
         if task is not None:
             await task.stop()
@@ -157,21 +157,21 @@ class ReconnectingConnection:
         self._runtime = None
 
     async def connected(self) -> None:
-        """Wait until the store can be asked.
+        """Wait until requests can be sent.
 
         Raises:
-            ConnectionError: the client was ended meanwhile.
+            ConnectionError: the client was stopped meanwhile.
         """
         await self._connected.wait()
-        # Set at the end, too.
+        # `stop` sets the event too; then this raises.
         assert self.runtime
 
     def want(self) -> None:
-        """Try at once to reach the store, when it is away."""
+        """Try at once to connect, if there is no connection."""
         self._wanted.set()
 
     def give_up(self, error: errors.ConnectionError) -> None:
-        """Let the connection be lost: it is of no use any more."""
+        """Give up the connection, which is of no use any more."""
         self._disconnected()
         if self.stream is not None:
             self.stream.fail(error)
@@ -186,7 +186,7 @@ class ReconnectingConnection:
             self._settled.set()
 
     async def _keep(self, stream: Stream | None) -> None:
-        """Serve the connection, and make it anew when it is lost, for ever."""
+        """The task: serve the connection, and restore it whenever it is lost."""
         delay_s, longest_s = _RETRY_S
         while True:
             epoch = self.epoch
@@ -195,7 +195,7 @@ class ReconnectingConnection:
                 if not self._settled.is_set():
                     self._failure = failure
                     return
-            # One that takes connections and hangs up is as good as none.
+            # Not for a store that accepts connections and hangs up before it answers.
             if self.epoch > epoch:
                 delay_s = _RETRY_S[0]
             async with self.runtime.deadline(self.runtime.now() + delay_s):
@@ -206,7 +206,7 @@ class ReconnectingConnection:
 
     async def _open(self) -> Stream:
         if isinstance(self.endpoint, XenBusConnection):
-            # The open of /dev/xen/xenbus may take its time.
+            # The open of /dev/xen/xenbus can block.
             return await self.runtime.in_thread(partial(self.endpoint.open, self.timeout_s))
         return self.endpoint.open(0)
 
@@ -218,7 +218,7 @@ class ReconnectingConnection:
             return None
 
     async def _serve(self, opened: Stream) -> errors.ConnectionError | None:
-        """One life of the connection, until it is lost; why it was."""
+        """Serve one connection until it is lost; returns the reason."""
         stream = self.stream = AsyncStream(opened, self.runtime)
         self._channel = stream.channel
         was_connected = False
@@ -246,13 +246,13 @@ class ReconnectingConnection:
         return stream.failure
 
     def _disconnected(self) -> None:
-        """Whoever asks for something waits from now on."""
+        """Make new requests wait for the next connection."""
         if self._connected.is_set():
             self._connected = self.runtime.event()
             self.lost_s = self.runtime.now()
 
     def _resubscribe(self, stream: AsyncStream) -> Batch:
-        """Set all watches again, and ask something that any store answers."""
+        """Set all watches again, and send a request that any store answers."""
         watches = self.subscriptions.values()
         for watch in watches:
             watch.fired = False
@@ -262,10 +262,10 @@ class ReconnectingConnection:
         return greeting
 
     def _greeted(self, greeting: Batch) -> None:
-        """The store has answered: let waiting calls go on."""
+        """The store has answered: let waiting requests continue."""
         for result in greeting.results[:-1]:
             if isinstance(result, StoreError):
-                log.warning("%s: a watch was refused: %s", self.endpoint.path, result)
+                log.warning("%s: the store refused a watch: %s", self.endpoint.path, result)
         self.epoch += 1
         self._connected.set()
         self._settled.set()
@@ -274,10 +274,10 @@ class ReconnectingConnection:
             self.on_reconnect()
 
     async def _receive(self, stream: AsyncStream) -> None:
-        """Wait for something, and take it and what comes meanwhile.
+        """Wait until there is something to read, and take all that comes for a moment.
 
-        The store sends each event by itself, and in a flood faster than the loop can wait
-        for each: replies would queue behind the events that it keeps for us.
+        In a flood the store sends events, each by itself, faster than the loop can wait for
+        each: without this, replies would queue behind the events in the store.
 
         Raises:
             ConnectionError: the connection is lost.
@@ -298,12 +298,12 @@ class ReconnectingConnection:
         """Give an event to its watch."""
         watch = self.subscriptions.get(event.token)
         if watch is None:
-            # An event that was on its way when its watch was taken back.
+            # The event was on its way when its watch was removed.
             log.debug("event for no watch: %r", event)
             return
         try:
             watch.take(event)
         except Exception:
-            # A fault of the receiver's costs it this event, not everybody the connection.
-            log.exception("%r was not taken", event)
+            # An error of one receiver must not end the connection for all.
+            log.exception("%r was not handled: please report this", event)
             self.on_reconnect()

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """What the asynchronous client needs of the library that runs it: trio or asyncio.
 
-The client is written once, on these few primitives. trio's are trio's own, unwrapped where it
-matters, so that the file system loses nothing by it; asyncio needs no package beside Python.
-anyio offers the same, as one more dependency and one more layer in each wait.
+The client is written once, on these few primitives. On trio they are trio's own functions where
+speed matters, so the file system loses none; on asyncio no package is needed but Python. anyio
+would offer the same, at the cost of a dependency and one more layer in each wait.
 """
 
 from __future__ import annotations
@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from types import TracebackType
 
 T = TypeVar("T")
 
 
 class Event(Protocol):
-    """Set once; for as many tasks as wait for it."""
+    """Set once; any number of tasks can wait for it."""
 
     def set(self) -> object:
-        """Let all go on."""
+        """Wake all that wait for it."""
 
     def is_set(self) -> bool:
         """Whether it was set."""
@@ -33,7 +32,7 @@ class Event(Protocol):
 
 
 class Deadline(Protocol):
-    """A block that is cancelled at a time; it does not raise for that."""
+    """A block that is cancelled at a given time, without raising an error."""
 
     @property
     def has_passed(self) -> bool:
@@ -41,19 +40,14 @@ class Deadline(Protocol):
 
     async def __aenter__(self) -> object: ...
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None: ...
+    async def __aexit__(self, *exc: object) -> bool | None: ...
 
 
 class Task(Protocol):
-    """Something that runs beside the rest."""
+    """A background task."""
 
     async def stop(self) -> None:
-        """Cancel it, and wait until it has ended; not cancelled itself."""
+        """Cancel it, and wait until it has ended, even if the caller is cancelled."""
 
 
 class Runtime(Protocol):
@@ -69,13 +63,13 @@ class Runtime(Protocol):
         """A block that is cancelled at `at_s`."""
 
     def spawn(self, function: Callable[[], Awaitable[None]]) -> Task:
-        """Run a function that does not raise, beside the rest."""
+        """Run a function that does not raise as a background task."""
 
     async def checkpoint(self) -> None:
-        """Be cancelled, if that is asked for."""
+        """Raise a pending cancellation, if there is one."""
 
     async def pause(self) -> None:
-        """Let others run."""
+        """Let other tasks run."""
 
     async def readable(self, fd: int) -> None:
         """Wait until there is something to read, or `close` was called."""
@@ -84,17 +78,17 @@ class Runtime(Protocol):
         """Wait until there is room to write, or `close` was called."""
 
     def close(self, fd: int) -> None:
-        """Let those go on who wait for a descriptor."""
+        """Wake the tasks that wait for a descriptor."""
 
     async def in_thread(self, function: Callable[[], T]) -> T:
-        """Run a function that blocks."""
+        """Run a function that blocks in a thread."""
 
 
 def current() -> Runtime:
-    """That of the running task.
+    """The runtime of the running task.
 
     Raises:
-        RuntimeError: there is none.
+        RuntimeError: no event loop runs here.
     """
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_run():

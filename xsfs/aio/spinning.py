@@ -1,24 +1,24 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Waiting on the spot for what comes within microseconds. Knows no event loop; blocks."""
+"""Waiting by polling in a loop for what comes within microseconds. Knows no event loop; blocks."""
 
 from __future__ import annotations
 
 import select
 from time import monotonic
 
-# How long to spin, in seconds, and how long not to try again when that was in vain twice in a row:
-# the peer is slow, or needs this processor. Once is the end of a conversation that was worth it.
-# To yield to others meanwhile (sched_yield(2)) costs whole time slices when there are any.
+# How long to spin, in seconds, and for how long not to spin again if nothing came twice in a row:
+# then the peer is slow, or needs this processor; once may be the end of a quick conversation.
+# Yielding (sched_yield(2)) instead would cost a whole time slice when other processes are ready.
 _SPIN_S = 5e-5
 _DO_NOT_SPIN_S = 1e-2
 
 
 class SpinningPoll:
-    """Looks for something to read, without going to sleep where the peer is quick.
+    """Waits for something to read, without going to sleep if the peer is quick.
 
-    To sleep and be woken takes longer than the answer of the store, or the next request of
-    whoever has just got the answer to his last.
+    Going to sleep and being woken takes longer than the store's reply, or than the next request
+    of a program that has just got the answer to its last.
     """
 
     def __init__(self) -> None:
@@ -27,7 +27,7 @@ class SpinningPoll:
         self._spin_again_s = 0.0
 
     def register(self, fd: int) -> None:
-        """Look there."""
+        """Set the descriptor to poll."""
         self._poll.register(fd, select.POLLIN)
 
     def is_readable(self) -> bool:
@@ -35,7 +35,7 @@ class SpinningPoll:
         return bool(self._poll.poll(0))
 
     def is_readable_soon(self) -> bool:
-        """Whether there is something to read now, or in a moment."""
+        """Whether there is something to read now or within the time of a spin."""
         start_s = now_s = monotonic()
         while not self._poll.poll(0):
             if now_s < self._spin_again_s:

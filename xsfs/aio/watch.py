@@ -14,23 +14,22 @@ from xsfs.errors import EventsLost
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
 
     from xsfs.aio.reconnecting import Subscription
     from xsfs.aio.runtime import Event as Flag
     from xsfs.aio.runtime import Runtime
     from xsfs.protocol.conversation import Event
 
-# How many events a watch holds for a reader who does not keep up.
+# How many events a watch keeps for a slow reader.
 BUFFER = 16384
 
 
 class Subscriptions(Protocol):
-    """Who sets watches: a pipeline."""
+    """What a watch needs of the pipeline that it is set with."""
 
     @property
     def runtime(self) -> Runtime:
-        """Of the loop that it runs on."""
+        """The loop that the pipeline runs on."""
 
     def new_token(self) -> bytes:
         """A token that no watch of the connection has."""
@@ -39,7 +38,7 @@ class Subscriptions(Protocol):
         """Set a watch, also with each later connection."""
 
     async def unsubscribe(self, watch: Subscription) -> None:
-        """Take a watch back."""
+        """Remove a watch."""
 
     async def renew(self, watch: Subscription) -> None:
         """Set a watch anew."""
@@ -50,15 +49,15 @@ class Watch:
 
     Entering sets the watch, and may raise what any call does. The first event is the store's
     confirmation. When the connection was lost the watch is set again, and fires again. The
-    iteration ends when the watch is closed; who reads too slowly is told so by `EventsLost`,
-    and may go on. Several tasks may read: each event goes to one of them.
+    iteration ends when the watch is closed. A reader that is too slow gets `EventsLost`, and may
+    go on. Several tasks may read: each event goes to one of them.
 
     Args:
-        pipeline: what sets and takes it back.
+        pipeline: sets and removes the watch.
         path: a path, `@introduceDomain` or `@releaseDomain`.
         depth: how many levels below `path` count; only the newest daemons know it.
-        deliver: called with each event as it is read, in the order of the stream, and whether
-            it is the store's confirmation, in the place of the iteration.
+        deliver: replaces the iteration: called with each event as it is read, in the order of
+            the stream, and whether it is the store's confirmation.
     """
 
     def __init__(
@@ -97,7 +96,7 @@ class Watch:
         return self
 
     async def close(self) -> None:
-        """Take the watch back; no event of it is delivered any more."""
+        """Remove the watch; no event of it is delivered any more."""
         if self._is_open:
             self._end()
             await self._pipeline.unsubscribe(self)
@@ -117,7 +116,7 @@ class Watch:
         self._deliver(event, first)
 
     def _keep(self, event: Event, first: bool) -> None:
-        # In order: after the first that is lost, all are, until the reader knows.
+        # After a lost event all are dropped until the reader knows, so that none is out of order.
         if len(self._events) < BUFFER and not self._lost:
             self._events.append(event)
             self._wake()
@@ -125,7 +124,7 @@ class Watch:
             self._lost += 1
 
     def _end(self) -> None:
-        """Let the iteration end, after what has come."""
+        """Let the iteration end after the events that have come."""
         self._is_open = False
         self._wake()
 
@@ -154,10 +153,5 @@ class Watch:
     async def __aenter__(self) -> Self:
         return await self.open()
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         await self.close()

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import builtins
     import os
     from collections.abc import Callable, Iterator, Sequence
-    from types import TracebackType
     from typing import Self
 
     from xsfs.protocol.requests import Request
@@ -94,12 +93,7 @@ class Client(Connected):
         self.connect()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         self.close()
         uncommitted, self.tx_id = self.tx_id, 0
         if uncommitted and kind is None:
@@ -244,12 +238,7 @@ class Transaction(NodeVerbs):
         self._tx_id = cast("int", started)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         if not self._tx_id:
             return
         if kind is None:

@@ -28,6 +28,23 @@ _READ = Op.READ.value
 _WRITE = Op.WRITE.value
 
 
+# Requests that may be sent again when their reply was lost with the connection: they change
+# nothing, and a transaction that was started is gone with the connection.
+REPEATABLE = frozenset(
+    {
+        Op.DIRECTORY,
+        Op.DIRECTORY_PART,
+        Op.READ,
+        Op.GET_PERMS,
+        Op.GET_DOMAIN_PATH,
+        Op.IS_DOMAIN_INTRODUCED,
+        Op.GET_FEATURE,
+        Op.GET_QUOTA,
+        Op.TRANSACTION_START,
+    }
+)
+
+
 class Request(NamedTuple, Generic[T_co]):
     """What to send, and how to read the payload of a reply that is not an error."""
 

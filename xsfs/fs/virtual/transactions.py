@@ -230,7 +230,7 @@ class _CommitFile(VirtualFile):
 
 
 class _CommitHandle(Handle):
-    """Commits when `1` is written, and says by that write how it went."""
+    """Commits when `1` is written; that write gets the error if the commit fails."""
 
     def __init__(self, transactions: Transactions, transaction: Transaction, uid: int) -> None:
         self._transactions = transactions
