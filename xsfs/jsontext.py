@@ -3,8 +3,8 @@
 """JSON text of objects, scalars and null, which is all that a tree of nodes needs. Pure.
 
 Not a JSON library: arrays are refused, as the store has nothing like them; numbers, `true` and
-`false` are taken as the text that they are written as. Made for text that comes in pieces, and
-that may be hostile: as soon as it is known that a text cannot be meant for a store it is refused.
+`false` are taken as the text that they are written as. Text may come in pieces and may be hostile:
+it is refused at the first byte that shows that it cannot describe nodes of a store.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 JsonOrNull: TypeAlias = "str | dict[str, JsonOrNull] | None"
 
-# RFC 8259, sections 2, 6 and 7. What ends a number or a word is known with what follows.
+# RFC 8259, sections 2, 6 and 7. The end of a number or word is known from the next character.
 _SPACE = rb"[ \t\n\r]*"
 _STRING = rb'"[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*'
 _NUMBER = rb"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
@@ -31,7 +31,7 @@ _BEGUN_NUMBER = rb"-?(?:(?:0|[1-9][0-9]*)(?:\.[0-9]*)?(?:[eE][+-]?[0-9]*)?)?"
 _TOKEN = re.compile(
     rb'%b([{}:,]|%b"|(?:null|true|false|%b)(?=[ \t\n\r,}]))%b' % (_SPACE, _STRING, _NUMBER, _SPACE)
 )
-# What may become a token when more text comes.
+# The beginnings of tokens that more text may complete.
 _BEGUN = re.compile(rb"%b(?:%b\\?|[a-z]{1,5}|%b)?" % (_SPACE, _STRING, _BEGUN_NUMBER))
 _WORDS = (b"null", b"true", b"false")
 
@@ -52,7 +52,7 @@ class _Expected(StrEnum):
 
 
 class Reader:
-    """Reads one JSON text piece by piece; says as early as can be known that it is none.
+    """Reads one JSON text piece by piece; raises as early as an error can be known.
 
     Args:
         path_max: how long the path of a node may be, in bytes, below the one that the text is
@@ -60,11 +60,11 @@ class Reader:
     """
 
     def __init__(self, path_max: int = ABSOLUTE_MAX) -> None:
-        # How many keys there were.
+        # How many keys were read.
         self.keys = 0
         self._value: JsonOrNull = None
         self._expected = _Expected.VALUE
-        # The objects that are not closed yet, outermost first, and the key at hand.
+        # The objects that are not closed yet, outermost first, and the current key.
         self._open: list[dict[str, JsonOrNull]] = []
         self._key = ""
         # How long the path of each open object may yet grow.
@@ -75,7 +75,7 @@ class Reader:
 
     @property
     def blank(self) -> bool:
-        """Whether there was nothing yet but space."""
+        """Whether only white space was read so far."""
         return self._expected is _Expected.VALUE and not self._open and not self._rest.strip()
 
     @property
@@ -85,14 +85,14 @@ class Reader:
 
     @property
     def value(self) -> JsonOrNull:
-        """What the complete text says. Of a key that comes twice the last counts."""
+        """The value of the complete text; of duplicate keys the last one counts."""
         return self._value
 
     def feed(self, data: bytes) -> None:
         """Take the next piece, in UTF-8.
 
         Raises:
-            ValueError: whatever follows, the text is not JSON, or has no meaning for a store.
+            ValueError: the text is not JSON, or cannot describe nodes, whatever follows.
             InvalidPath: it names a node whose path is too long.
             InvalidPayload: a string is too long for the store.
         """
@@ -107,7 +107,7 @@ class Reader:
         if begun and self._rest[:1].isalpha():
             begun = any(word.startswith(self._rest) for word in _WORDS)
         if begun and self._rest:
-            # Whatever it becomes, it must be what is expected.
+            # An incomplete token must be of an expected kind, too.
             begun = self._rest[:1] in _GRAMMAR[self._expected]
         if not begun:
             raise self._error(self._rest, self._position)
@@ -115,7 +115,7 @@ class Reader:
             raise InvalidPayload(f"byte {self._position}: no value is so long")
 
     def finish(self) -> None:
-        """Nothing follows: a number or word is complete by that.
+        """End the text; that completes a number or word.
 
         Raises:
             ValueError: the text ends too early.
@@ -133,7 +133,7 @@ class Reader:
         try:
             step(self, token)
         except ValueError as error:
-            # What is wrong with a string, or with the path of a key.
+            # The error of a string, or of the path of a key.
             kind = InvalidPath if isinstance(error, InvalidPath) else ValueError
             raise kind(f"byte {position}: {error}") from None
 
@@ -184,7 +184,7 @@ class Reader:
             self._expected = _Expected.NOTHING
 
     def _error(self, found: bytes, position: int) -> ValueError:
-        # As Python shows bytes: it may be anything, and may end on a terminal.
+        # Escaped, as it may be shown on a terminal.
         return ValueError(
             f"byte {position}: {self._expected.value} is expected, not {repr(found[:20])[1:]}"
         )
@@ -213,7 +213,7 @@ _GRAMMAR: dict[_Expected, dict[bytes, Callable[[Reader, bytes], None]]] = {
 
 
 def loads(text: bytes) -> JsonOrNull:
-    """What a whole JSON text says.
+    """The value of a whole JSON text.
 
     Raises:
         ValueError: as `Reader.feed`; or the text ends too early.

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: MIT
 """A tree of nodes ↔ JSON: what `.json` and `.backup` files show and `--load` takes. Pure.
 
-A node with children is an object, one without is its value as a string; a value beside
-children stands under the key `""`, which is no node's name. Permissions, where they are shown,
-stand under `".perms"` as `"n0,r5"`, and hold for all below that has none of its own. Bytes that
-are not UTF-8 go through as surrogate escapes, so every value survives the round trip.
+A node with children is an object, one without is its value as a string. The value of a node with
+children is under the key `""`, which is no node's name. Permissions, where they are shown, are
+under `".perms"` as `"n0,r5"`, and apply to all nodes below without permissions of their own. Bytes
+that are not UTF-8 become surrogate escapes, so every value survives the round trip.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from xsfs.protocol import paths, perms
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-# So many paths are looked at between two pieces, when nothing of them is shown yet.
+# After how many paths an empty piece is made, if nothing of them is shown yet.
 _UNSHOWN = 100
 
 # Names of nodes have no dot.
@@ -28,7 +28,7 @@ PERMS = ".perms"
 
 
 class Node(NamedTuple):
-    """A node that a text names: its permission entries, owner first; None for none given."""
+    """A node in a JSON text; its permission entries, owner first, or None if none are given."""
 
     path: bytes
     value: bytes
@@ -36,12 +36,12 @@ class Node(NamedTuple):
 
 
 def to_text(data: bytes) -> str:
-    """Bytes as a JSON string holds them."""
+    """Bytes as a string for JSON."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def to_bytes(text: str) -> bytes:
-    """What `to_text` was given.
+    """The bytes of a string from JSON: the inverse of `to_text`.
 
     Raises:
         ValueError: the text holds a surrogate that escapes no byte.
@@ -50,7 +50,7 @@ def to_bytes(text: str) -> bytes:
 
 
 def to_perms(entry: object) -> list[bytes]:
-    """The entries that stand under `PERMS`.
+    """The permission entries under the key `PERMS`.
 
     Raises:
         InvalidPermission: it is not a string, or an entry is malformed.
@@ -58,7 +58,7 @@ def to_perms(entry: object) -> list[bytes]:
     try:
         return perms.check(cast("str", entry).encode().split(b","))
     except (AttributeError, ValueError):
-        raise InvalidPermission(f"{entry!a} is no permissions, as n0,r5 is") from None
+        raise InvalidPermission(f"{entry!a} is not a list of permissions, such as n0,r5") from None
 
 
 def pieces(
@@ -78,7 +78,7 @@ def pieces(
         if path != top and paths.is_below(path, top):
             children.setdefault(paths.parent(path), []).append(path)
         if not number % _UNSHOWN:
-            # The reader of the pieces may let others in.
+            # Empty, so that the caller can let other tasks run.
             yield ""
     shown = permissions or {}
     # No recursion: a tree may be deeper than Python's stack.
@@ -123,13 +123,13 @@ def load(tree: object, top: bytes = b"/") -> Iterator[Node]:
     """The nodes, parents before children, of a tree in JSON.
 
     Args:
-        tree: what the JSON text says.
-        top: the path at which the tree stands.
+        tree: the value of the JSON text.
+        top: the path of the tree's root.
 
     Raises:
         ValueError: something in it is neither an object nor a string, or a key is no name.
     """
-    # No recursion: the depth is the writer's choice.
+    # No recursion: the text may be deeper than Python's stack.
     pending: list[tuple[bytes, object, list[bytes] | None]] = [(top, tree, None)]
     while pending:
         path, node, entries = pending.pop()
@@ -137,11 +137,11 @@ def load(tree: object, top: bytes = b"/") -> Iterator[Node]:
             yield Node(path, to_bytes(node), entries)
             continue
         if not isinstance(node, dict):
-            raise ValueError(f"{to_text(path)}: a string or an object is needed")
+            raise ValueError(f"{to_text(path)}: a string or an object is expected")
         children = cast("dict[str, object]", node)
         own = children.get("", "")
         if not isinstance(own, str):
-            raise ValueError(f"{to_text(path)}: the value beside children is a string")
+            raise ValueError(f"{to_text(path)}: the value beside children must be a string")
         if PERMS in children:
             entries = to_perms(children[PERMS])
         yield Node(path, to_bytes(own), entries)

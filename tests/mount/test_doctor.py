@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""`xsfs doctor` on machines where this and that is amiss."""
+"""`xsfs doctor` on machines where something is wrong."""
 
 from __future__ import annotations
 

@@ -306,7 +306,7 @@ def test_two_texts_in_one_write_are_no_patch(here: Here) -> None:
         ('{"a": {"b.c": "1"}}', "{node}/a: 'b.c' is not the name of a node"),
         ('{"a": {"b": "%s"}}' % ("x" * 5000), "{node}/a/b: payload of "),
         ('{"a": ', "byte 7: the text ends where an object"),
-        ('{"a": {".perms": "x9"}}', "{node}/a: 'x9' is no permissions"),
+        ('{"a": {".perms": "x9"}}', "{node}/a: 'x9' is not a list of permissions"),
     ],
 )
 def test_a_refusal_can_be_asked_why(here: Here, text: str, reason: str) -> None:

@@ -173,7 +173,7 @@ def test_what_is_dropped_is_counted_and_said() -> None:
     assert time.monotonic() - start_s < 1
     sink.opened.set()
     log.finish()
-    said = f"{dropped} lines of the log were dropped: it took no more for a time"
+    said = f"{dropped} lines of the log were dropped: it was not read in time"
     assert sink.texts[-1] == said or said in sink.texts
     # What the writer took meanwhile made room for as many later ones.
     numbers = [int(text.removeprefix("line ")) for text in sink.texts if text != said]

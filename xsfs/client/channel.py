@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """A stream to a store and the requests in flight on it: what both clients' connections share.
 
-Never waits: whoever owns it polls the stream. Not thread-safe. Not here: connecting, timeouts,
-who gets which event.
+Never waits: its owner polls the stream. Not thread-safe. Not here: connecting, timeouts, which
+watch gets an event.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 class Results(Protocol):
-    """Where the results of requests that were sent together arrive."""
+    """Receives the results of requests that were sent together."""
 
     def settle(self, index: int, result: object) -> None:
-        """The request at `index` has its result; an error is a value."""
+        """Take the result of the request at `index`; an error is a value."""
 
 
 R = TypeVar("R", bound=Results)
@@ -65,7 +65,7 @@ class Channel(Generic[R]):
 
     @property
     def has_unsent(self) -> bool:
-        """Whether the stream did not take all; `flush` when it is writable."""
+        """Whether the stream did not take all: call `flush` when it is writable."""
         return bool(self._unsent)
 
     def send(self, requests: Sequence[Request[object]], tx_id: int, results: R) -> None:
@@ -78,7 +78,7 @@ class Channel(Generic[R]):
         """
         one_by_one = self._stream.one_packet_a_write
         if one_by_one and any(request.op == Op.RESET_WATCHES for request in requests):
-            # The driver passes it on (xenbus_dev_frontend.c).
+            # The driver would pass it to the store (xenbus_dev_frontend.c).
             raise InvalidOperation(
                 "reset_watches over XenBus would drop the kernel's own watches: "
                 "take back your watches, or close the connection"
@@ -115,7 +115,7 @@ class Channel(Generic[R]):
                 return
             except OSError as error:
                 if error.errno in (errno.EPIPE, errno.ECONNRESET):
-                    # The reader sees the end, after what is still to be read.
+                    # Not an error here: reading returns what is still there, and then the end.
                     unsent.clear()
                     return
                 if (
@@ -133,10 +133,10 @@ class Channel(Generic[R]):
                 unsent.popleft()
 
     def _refuse(self, packet: bytes, error: OSError) -> None:
-        """The kernel's driver failed a write: the answer to that request, and there is no other.
+        """Take the failure of a write by the kernel's driver as the only reply to that request.
 
-        So it tells that the store refused a watch, or that a packet is too long for it
-        (xenbus_dev_frontend.c, xenbus_write_watch and xenbus_file_write).
+        This is how the driver reports that the store refused a watch, or that a packet is too
+        long for it (xenbus_dev_frontend.c, xenbus_write_watch and xenbus_file_write).
         """
         # The driver's buffer holds so much, header included.
         number = errno.E2BIG if len(packet) > PAYLOAD_MAX else error.errno or errno.EIO
@@ -172,5 +172,5 @@ class Channel(Generic[R]):
         results.settle(index, reply.result)
 
     def abandon(self) -> list[R]:
-        """Those who wait for requests in flight, which will not be answered any more."""
+        """The receivers for requests in flight, which will not be answered any more."""
         return [results for results, _ in self._conversation.abandon()]

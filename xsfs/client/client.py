@@ -35,7 +35,7 @@ class _OfThread(threading.local):
 
 
 class _IsControlDomain:
-    """Whether this is the domain that controls the others; Xen says so when it is asked."""
+    """Whether this is the control domain, read from Xen at each access."""
 
     def __get__(self, instance: object, owner: type) -> bool:
         try:
@@ -60,7 +60,7 @@ class Client(Connected):
     the connection remains usable), `InvalidPath`, `InvalidPermission`, `InvalidPayload`.
     """
 
-    # Nothing depends on it here: the store itself refuses what only that domain may do.
+    # For pyxs's users; the store itself refuses what only that domain may do.
     SU = _IsControlDomain()
 
     def __init__(
@@ -141,7 +141,7 @@ class Client(Connected):
         return self.tx_id
 
     def commit(self) -> bool:
-        """End this thread's transaction; False when others were in the way: start over."""
+        """Commit this thread's transaction; False on a conflict with others: start over."""
         try:
             self.call(requests.transaction_end(True))
         except Conflict:
@@ -178,7 +178,7 @@ class Client(Connected):
             try:
                 result = body(transaction)
             except BaseException:
-                # The reason is what counts; a lost connection has dropped it already.
+                # Not to hide the first error; a lost connection has dropped it already.
                 with suppress(XenStoreError):
                     self.rollback()
                 raise
@@ -244,7 +244,7 @@ class Transaction(NodeVerbs):
         if kind is None:
             self.commit()
         else:
-            # The reason is what counts; a lost connection has dropped it already.
+            # Not to hide the first error; a lost connection has dropped it already.
             with suppress(XenStoreError):
                 self.rollback()
 
@@ -260,5 +260,5 @@ def _usual() -> UnixSocketConnection | XenBusConnection:
     try:
         return find()
     except NoStore:
-        # Connecting is what fails, as it does with a path that is given.
+        # The failure is that of connecting, as with a path that is given.
         return UnixSocketConnection()

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """xs: the interface of xen.lowlevel.xs, for programs that were written for it.
 
-It takes and gives what the original does: values are bytes; names, paths and handles are str;
-the tokens of watches are known by identity; every refusal is an `Error` whose arguments are an
-errno and its text. Arguments go to the store unchecked, so that it is the store that refuses.
+Arguments and results are those of the original: values are bytes; names, paths and handles are
+str; tokens of watches are compared by identity; every refusal is an `Error` whose arguments are an
+errno and its text. Arguments go to the store unchecked, so that the store refuses wrong ones.
 As with pyxs's `xs`, paths may be bytes as well; names and the paths of events are then bytes.
 Thread-safe.
 Source: tools/python/xen/lowlevel/xs/xs.c, tools/libs/store/xs.c.
@@ -57,7 +57,7 @@ class Permission(TypedDict, total=False):
 
 
 class _Token:
-    """What the caller gave as a token, and what stands for it on the wire."""
+    """A caller's token, and the one that represents it on the wire."""
 
     def __init__(self, value: object, on_wire: bytes) -> None:
         self.value = value
@@ -82,7 +82,7 @@ class xs:
             self.client.connect()
         self._open_link: Link | None = self.client.router.link()
         self._mailbox = Mailbox()
-        # Held while a watch is set or taken back.
+        # Held while a watch is set or removed.
         self._lock = threading.Lock()
         self._tokens: dict[int, _Token] = {}
         self._tokens_on_wire: dict[bytes, _Token] = {}
@@ -172,7 +172,7 @@ class xs:
         """
         with self._lock:
             entry = self._tokens.get(id(token)) or self._add(token)
-            # First, as its event may be here before the reply is.
+            # First, as its event may come before the reply.
             entry.watches += 1
             entry.takes_bytes = isinstance(path, bytes)
             try:
@@ -185,7 +185,7 @@ class xs:
         """Take back a watch."""
         with self._lock:
             entry = self._tokens.get(id(token))
-            # With a number that is nobody's the store has its say of the path.
+            # With a token that no watch has, so that the store checks the path and refuses.
             self._ask(Op.UNWATCH, None, _string(path), _string(entry.on_wire if entry else "0"))
             if entry:
                 self._drop_watch(entry)
@@ -227,7 +227,7 @@ class xs:
                 except Timeout:
                     return None
             entry = self._tokens_on_wire.get(event.token)
-            # None when the watch was taken back while the event was on its way.
+            # None when the watch was removed while the event was on its way.
             if entry is not None:
                 return event.path if entry.takes_bytes else event.path.decode(), entry.value
 
@@ -303,7 +303,7 @@ def _as_errors(lost: int | None = errno.EBADF) -> Iterator[None]:
 
 @contextmanager
 def _missing_is_none() -> Iterator[None]:
-    """The block ends, and so its method gives None, when there is no such node."""
+    """Leave the block when there is no such node; its method then returns None."""
     try:
         yield
     except Error as error:
@@ -323,7 +323,7 @@ def _bytes(text: str | bytes) -> bytes:
 
 
 def _string(text: str | bytes) -> bytes:
-    """As C has it: ended by a NUL, and none in it."""
+    """A C string: without a NUL in it."""
     data = _bytes(text)
     if b"\0" in data:
         raise ValueError("embedded null character")

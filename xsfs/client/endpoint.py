@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Where the store is, and the stream of bytes to it: a unix socket or the XenBus device.
 
-Not here: packets and their meaning, waiting. A stream never blocks and is not thread-safe;
-whoever owns it serialises and polls. Descriptors are close-on-exec.
+Not here: packets and their meaning, waiting. A stream never blocks and is not thread-safe; its
+owner serialises and polls. Descriptors are close-on-exec.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SOCKETS = ("/run/xenstored/socket", "/var/run/xenstored/socket")
 DEVICES = ("/dev/xen/xenbus", "/proc/xen/xenbus")
 
-# What stands in the place of a source in fstab lines that name none.
+# The placeholders for the source in fstab lines that name none.
 PLACEHOLDERS = frozenset({"none", "xsfs", "xenstore"})
 
 
@@ -56,7 +56,7 @@ class Stream(Protocol):
         """
 
     def close(self) -> None:
-        """Give the descriptor back; what other processes hold of it is not touched."""
+        """Close the descriptor; copies in other processes stay open."""
 
 
 class _SocketStream:
@@ -85,7 +85,7 @@ class _SocketStream:
         self._socket.close()
 
     def send(self, data: bytes | memoryview) -> int:
-        # A program that has SIGPIPE at its default is not to die of a lost store.
+        # A lost store must not kill a program that has SIGPIPE at its default.
         return self._socket.send(data, socket.MSG_NOSIGNAL)
 
 
@@ -94,7 +94,7 @@ class _DeviceStream:
     one_packet_a_write = True
 
     def __init__(self, path: str) -> None:
-        # Read-write also to read (xen 27be7560a5); a terminal is not to become ours.
+        # Read-write also to read (xen 27be7560a5); a terminal must not become our controlling one.
         self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
 
     def fileno(self) -> int:
@@ -168,7 +168,7 @@ class XenBusConnection(Endpoint):
 
 
 class NoStore(errors.ConnectionError):
-    """No store was named, and none is where stores usually are."""
+    """No store was named, and there is none at the usual places."""
 
 
 def find(source: str | None = None) -> UnixSocketConnection | XenBusConnection:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """One life of a connection, shared by many threads without a thread of its own.
 
-Whoever waits reads: one of the waiting threads, the leader, polls the stream and hands
-replies and events to those they are for; when it has what it waited for, another leads.
+One of the waiting threads, the leader, reads the stream and hands replies and events to the
+threads that wait for them; when it has its own, another becomes the leader.
 Thread-safe, but not to be used from signal handlers. Not here: the verbs (client.py), which
 events a monitor wants to see (monitors.py), connecting anew (router.py).
 """
@@ -56,13 +56,13 @@ class Link:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._lock = threading.Lock()
-        # Why the link is not usable any more.
+        # Why the link cannot be used any more.
         self._error: errors.ConnectionError | None = None
         self._channel: Channel[Waiter] = Channel(stream)
         self._polls_output = False
         self._subscribers: dict[bytes, set[Mailbox]] = {}
         self._is_led = False
-        # Those who do not lead, in the order in which they will.
+        # The threads that do not lead, in the order in which they will.
         self._waiters: dict[Waiter, None] = {}
         self._spin_again_at = 0.0
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -114,7 +114,7 @@ class Link:
             self._subscribers.setdefault(token, set()).add(mailbox)
 
     def unsubscribe(self, token: bytes, mailbox: Mailbox) -> None:
-        """Take back what `subscribe` did."""
+        """Undo `subscribe`."""
         with self._lock:
             mailboxes = self._subscribers.get(token, set())
             mailboxes.discard(mailbox)
@@ -164,7 +164,7 @@ class Link:
 
         Args:
             leads: whether the lead was taken for this waiter.
-            is_brief: whether what is waited for should be there at once.
+            is_brief: whether the wait should be short, so that spinning is worth it.
         """
         try:
             if leads and is_brief and waiter.left == 1:
@@ -209,7 +209,7 @@ class Link:
                 return
             now = monotonic()
             if now > start + _SPIN_S:
-                # The store is slow, or others need this processor.
+                # The store is slow, or other threads need this processor.
                 self._spin_again_at = now + _DO_NOT_SPIN_S
 
     def _lead(self, timeout_s: float | None, is_bulk: bool) -> None:
@@ -236,14 +236,14 @@ class Link:
             raise type(self._error)(*self._error.args)
 
     def _take_lead(self) -> bool:
-        """Whether a thread that is about to wait leads from now on."""
+        """Whether a thread that is about to wait becomes the leader."""
         self._check()
         leads = not self._is_led
         self._is_led = True
         return leads
 
     def _leave(self, waiter: Waiter, leads: bool) -> None:
-        """A thread does not wait any more; another leads, if it led."""
+        """A thread stops waiting; if it was the leader, another becomes it."""
         if leads:
             self._is_led = False
             if self._error is not None:
@@ -254,14 +254,14 @@ class Link:
                 next(iter(self._waiters)).wake()
 
     def _fail(self, error: errors.ConnectionError) -> None:
-        """Let nobody wait any more; the first reason is the one that counts."""
+        """Wake all that wait, with an error; only the first reason is kept."""
         if self._error is not None:
             return
         self._error = error
         for waiter in self._waiters:
             waiter.wake()
         if self._is_led:
-            # A descriptor that is being polled is closed by the one who polls it.
+            # A descriptor that is being polled is closed by the thread that polls it.
             os.eventfd_write(self._wake_fd, 1)
         else:
             self._release()
@@ -291,7 +291,7 @@ class Link:
         self._poll_output()
 
     def _poll_output(self) -> None:
-        """Have the leader wake up when more can be sent, as long as there is more."""
+        """Wake the leader when more can be sent, as long as there is more."""
         if self._polls_output != self._channel.has_unsent and self._error is None:
             self._polls_output = not self._polls_output
             events = READABLE | WRITABLE if self._polls_output else READABLE
@@ -323,7 +323,7 @@ class Link:
             raise error
 
     def disown(self) -> None:
-        """In a forked child: let go of what belongs to the parent."""
+        """In a forked child: drop what belongs to the parent."""
         self._lock = threading.Lock()
         self._error = errors.ConnectionError(
             errno.ENOTCONN, "a connection is not shared with a forked child; connect anew"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class Connected(StoreVerbs):
-    """Who has a connection that monitors can share: a client."""
+    """A client, as monitors know it: it has a connection that they can share."""
 
     router: Router
     timeout_s: float
@@ -44,12 +44,12 @@ class Monitor:
 
     Args:
         client: whose connection is used. Closing it ends the monitor; closing the monitor
-            takes its watches back and leaves the client alone.
+            removes its watches and leaves the client open.
     """
 
     def __init__(self, client: Connected) -> None:
         self.client = client
-        # Held while a watch is set or taken back.
+        # Held while a watch is set or removed.
         self._lock = threading.RLock()
         self._link: Link | None = None
         self.mailbox = Mailbox()
@@ -69,9 +69,9 @@ class Monitor:
         return {path for path, _ in self._watches}
 
     def close(self) -> None:
-        """Take back all watches."""
+        """Remove all watches."""
         with self._lock:
-            # A lost connection has taken them already.
+            # A lost connection has removed them already.
             with suppress(errors.ConnectionError):
                 for path, token in list(self._watches):
                     self.unwatch(path, token)
@@ -98,7 +98,7 @@ class Monitor:
         with self._lock:
             link = self._bound()
             is_new = (wpath, token) not in self._watches
-            # First, as its event may be here before the reply is.
+            # First, as its event may come before the reply.
             if is_new:
                 self._watches.add((wpath, token))
                 self._tokens[token] += 1
@@ -128,7 +128,7 @@ class Monitor:
         """Events, as they come, in the store's order.
 
         Args:
-            unwatched: also those that were on their way when their watch was taken back.
+            unwatched: also those that were on their way when their watch was removed.
             timeout_s: how long to wait for each, in seconds; 0 not at all, None for ever.
 
         Raises:
@@ -149,7 +149,7 @@ class Monitor:
             return self._bound().poll_fd(self.mailbox)
 
     def _bound(self) -> Link:
-        """The connection that holds the watches; when there are none, one that lives."""
+        """The connection that holds the watches; without watches, the current one."""
         with self._lock:
             if self._link is None or not (self._link.is_alive or self._watches):
                 self._close_poll()

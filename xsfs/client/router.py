@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""What a client, its copies and its monitors share: the connection, made anew when asked.
+"""The connection that a client, its copies and its monitors share; `connect` restores it.
 
-Thread-safe. Not here: reading and writing (link.py). Nothing reconnects by itself: watches
-and transactions are gone with a lost connection, so its user must know.
+Thread-safe. Not here: reading and writing (link.py). It never reconnects by itself: watches
+and transactions are lost with a connection, so its user must know.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Subscriber(Protocol):
-    """Who has events: a monitor."""
+    """A monitor, as the router knows it: it receives events."""
 
     @property
     def mailbox(self) -> Mailbox:
@@ -94,12 +94,12 @@ class Router:
         self.close()
 
     def subscribe(self, token: bytes, monitor: Subscriber) -> None:
-        """Have a monitor told of the events of any watch with that token, whoever set it.
+        """Deliver the events of all watches with that token to a monitor, whoever set them.
 
-        `Monitor.wait` gives those of the monitor's own watches, or with `unwatched` all.
+        `Monitor.wait` returns those of the monitor's own watches, or with `unwatched` all.
         """
         self.link().subscribe(token, monitor.mailbox)
 
     def unsubscribe(self, token: bytes, monitor: Subscriber) -> None:
-        """Take back what `subscribe` did."""
+        """Undo `subscribe`."""
         self.link().unsubscribe(token, monitor.mailbox)

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Those for whom a link reads: threads that wait, and mailboxes that keep events.
+"""What a link reads for: threads that wait, and mailboxes that keep events.
 
-Plain state: what is said here is used under the link's lock, but for `Waiter.sleep`.
+Plain state, used under the link's lock, but for `Waiter.sleep`.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 
 class Waiter:
-    """A thread that waits until so many things have come, or for its turn to lead."""
+    """A thread that waits for a number of results or events, or for its turn to lead."""
 
     __slots__ = ("_alarm", "_is_rung", "left", "results")
 
     def __init__(self, size: int) -> None:
         self.results: list[object] = [None] * size
-        # How many are still to come.
+        # How many are still missing.
         self.left = size
         self._is_rung = False
         # Most waiters lead at once and never sleep.
         self._alarm: threading.Lock | None = None
 
     def settle(self, index: int, result: object) -> None:
-        """One thing has come."""
+        """Count one that has come."""
         self.results[index] = result
         self.left -= 1
         if not self.left:
@@ -50,7 +50,7 @@ class Waiter:
             self._alarm.release()
 
     def sleep(self, timeout_s: float | None) -> None:
-        """Until woken, or for `timeout_s` seconds; may return for no reason."""
+        """Sleep until woken, at most `timeout_s` seconds; may return early."""
         assert self._alarm is not None
         if self._alarm.acquire(timeout=-1 if timeout_s is None else timeout_s):
             self._is_rung = False
@@ -63,9 +63,9 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.events: deque[Event] = deque()
-        # Each waits for one thing: that there are events.
+        # Each waits for one event.
         self.waiters: set[Waiter] = set()
-        # An eventfd, readable while there are events; -1 while nobody wants to poll.
+        # An eventfd, readable while there are events; -1 before `open_poll`.
         self.signal_fd = -1
         self._poll: select.epoll | None = None
 

@@ -26,7 +26,7 @@ SWITCHES = (
     ("-o OPTIONS", "mount options, separated by commas"),
     ("-f", "stay in the foreground, log to standard error"),
     ("-d", "as -f, and log each request with its answer and time"),
-    ("-V, --version", "print the versions of xsfs and of what it stands on"),
+    ("-V, --version", "print the versions of xsfs and of what it runs on"),
     ("-h, --help", "print this help"),
 )
 
@@ -38,7 +38,7 @@ def usage() -> str:
 Mount XenStore as a file system.
 
 SOURCE is a socket (/run/xenstored/socket), a device (/dev/xen/xenbus), or `embedded`,
-a store of xsfs's own; without it, or with `none`, the host's store is looked for.
+a store of xsfs's own; without it, or with `none`, xsfs looks for the host's store.
 
 {_table(SWITCHES)}
 
@@ -46,7 +46,7 @@ Mount options, beside those that mount(8) knows for every file system:
 
 {_table(DESCRIPTIONS)}
 
-`xsfs doctor` looks at all that a mount needs, and says what to do where something is amiss.
+`xsfs doctor` checks everything that a mount needs, and says what to do if something is wrong.
 Unmount with `umount MOUNTPOINT`, as a user with `fusermount3 -u MOUNTPOINT`.
 The manual is xsfs(8)."""
 
@@ -97,7 +97,7 @@ def parse_arguments(words: Sequence[str]) -> Arguments:
         elif word.startswith("-o"):
             value = word[2:] or (rest.pop(0) if rest else "")
             if not value:
-                raise UsageError("-o needs options")
+                raise UsageError("-o needs mount options after it")
             options.append(value)
         elif word.startswith("-") and word != "-":
             raise UsageError(f"unknown option {word}")
@@ -113,7 +113,7 @@ def parse_arguments(words: Sequence[str]) -> Arguments:
 
 
 def print_version() -> None:
-    """The versions of this program and of what it stands on; libfuse prints the protocol's."""
+    """Print the versions of xsfs and of what it runs on; libfuse prints that of the protocol."""
     import platform
     from importlib.metadata import version
 
@@ -187,7 +187,7 @@ def _mount(arguments: Arguments) -> None:
     mounts.check_fuse(options.fuse)
     mountpoint = mounts.prepare(mountpoint, nonempty=options.nonempty)
     if options.fsname is None:
-        # Asked here: the daemon is nobody's child.
+        # Looked up here, as mount(8) is our parent but not the daemon's.
         options = replace(options, fsname=mounts.named_source(source, mountpoint))
     start = daemon.foreground if foreground else daemon.background
     start(source, mountpoint, options)

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """The process that serves a mount, in the foreground or in the background.
 
-It starts, reports that the mount is ready, and ends here; session.py serves the mount, log.py
-writes the log. In the background the caller waits until the mount answers. The fork happens
-while the process has one thread, and the child alone imports what takes long.
+Here it starts, reports that the mount is ready, and ends; session.py serves the mount, log.py
+writes the log. In the background the calling process waits until the mount answers. The fork
+happens while there is one thread, and only the child imports what takes long to load.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _START_S = 20
 
 
 def foreground(source: str | None, mountpoint: str, options: MountOptions) -> None:
-    """Mount and serve, log to standard error; systemd is told when the mount is ready.
+    """Mount and serve, log to standard error; notify systemd when the mount is ready.
 
     Raises:
         MountError, OSError: it could not be mounted.
@@ -48,27 +48,28 @@ def background(source: str | None, mountpoint: str, options: MountOptions) -> No
     Raises:
         MountError: what the daemon could not do.
     """
-    result, tell = os.pipe()
+    result, report = os.pipe()
     pid = os.fork()
     if not pid:
         os.close(result)
-        _be_daemon(source, mountpoint, options, tell)
-    os.close(tell)
+        _run_daemon(source, mountpoint, options, report)
+    os.close(report)
+    wait_s = _START_S + options.timeout_s
     try:
-        said = _hear(result, _START_S + options.timeout_s)
+        reported = _read_report(result, wait_s)
     except KeyboardInterrupt:
         os.kill(pid, signal.SIGTERM)
         raise
-    if said is None:
+    if reported is None:
         os.kill(pid, signal.SIGTERM)
-        raise MountError(f"{mountpoint}: not ready in time; see the system's log")
-    if not said.endswith(b"\n"):
+        raise MountError(f"{mountpoint}: not ready within {wait_s:g} s; see the system's log")
+    if not reported.endswith(b"\n"):
         os.waitpid(pid, 0)
         raise MountError(
-            os.fsdecode(said)
+            os.fsdecode(reported)
             or f"{mountpoint}: the daemon died while mounting; see the system's log"
         )
-    if warning := os.fsdecode(said).strip():
+    if warning := os.fsdecode(reported).strip():
         print(f"xsfs: {warning}", file=sys.stderr)
     try:
         os.statvfs(mountpoint)
@@ -78,24 +79,29 @@ def background(source: str | None, mountpoint: str, options: MountOptions) -> No
         ) from error
 
 
-def _hear(result: int, timeout_s: float) -> bytes | None:
-    """All that the daemon writes until it closes the pipe; None after `timeout_s` without any."""
-    said = b""
+def _read_report(result: int, timeout_s: float) -> bytes | None:
+    """All that the daemon writes until it closes the pipe; None after `timeout_s` without any.
+
+    It ends with a newline, perhaps after a warning, when the mount is ready; else it is an error.
+    """
+    reported = b""
     while select.select([result], [], [], timeout_s)[0]:
         piece = os.read(result, 4096)
         if not piece:
-            return said
-        said += piece
+            return reported
+        reported += piece
     return None
 
 
-def _be_daemon(source: str | None, mountpoint: str, options: MountOptions, tell: int) -> NoReturn:
+def _run_daemon(
+    source: str | None, mountpoint: str, options: MountOptions, report: int
+) -> NoReturn:
     status = 1
-    caller = open(tell, "wb", buffering=0)  # noqa: SIM115 - closed when the mount is ready
+    caller = open(report, "wb", buffering=0)  # noqa: SIM115 - closed when the mount is ready
 
     def ready(warning: str) -> None:
-        # Not earlier: of mount(8)'s process group systemd expects that it touches an
-        # automount point, others it would have wait for the mount (autofs, `pgrp=`).
+        # Not earlier: only the process group of mount(8) may touch an automount point before it
+        # is mounted; any other waits for the mount (autofs, `pgrp=`).
         os.setsid()
         os.chdir("/")
         with open(os.devnull, "r+b", buffering=0) as null:
@@ -113,7 +119,7 @@ def _be_daemon(source: str | None, mountpoint: str, options: MountOptions, tell:
                 if isinstance(error, EXPECTED):
                     log.error("%s", explain(error))
                 else:
-                    log.exception("the daemon ended")
+                    log.exception("the daemon ends by an error of its own: please report this")
                 if not caller.closed:
                     caller.write(os.fsencode(explain(error)))
     finally:

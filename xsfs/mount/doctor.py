@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""`xsfs doctor`: looks at all that a mount needs, and says what to do where something is amiss.
+"""`xsfs doctor`: checks everything that a mount needs, and says what to do if something is wrong.
 
-Changes nothing. Each check gives findings; what fails makes the exit status 1.
+Changes nothing. Each check yields findings; a fault makes the exit status 1.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MOUNT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _HELPERS_PATH = "/sbin:/usr/sbin"
 
-# Of open_tree(2), by which events are raised without holding the mount.
+# open_tree(2), by which events are raised without keeping the mount busy.
 _KERNEL_MIN = (5, 2)
 
 # Linux's own defaults, from which only small machines differ (fs/notify/inotify).
@@ -43,24 +43,24 @@ _ANSWER_S = 3.0
 
 
 class Finding(NamedTuple):
-    """What was found, and how grave it is: "ok", "warning" or "FAULT"."""
+    """What was found, and its grade: "ok", "warning" or "FAULT"."""
 
     grade: str
     text: str
 
 
 def ok(text: str) -> Finding:
-    """All is well."""
+    """A finding that needs no action."""
     return Finding("ok", text)
 
 
 def warning(text: str) -> Finding:
-    """Not needed by every mount."""
+    """A finding that affects some mounts or uses."""
     return Finding("warning", text)
 
 
 def fault(text: str) -> Finding:
-    """Keeps a mount from working."""
+    """A finding that keeps a mount from working."""
     return Finding("FAULT", text)
 
 
@@ -85,13 +85,13 @@ def _store() -> Iterator[Finding]:
     except OSError as error:
         yield fault(str(source.unreachable(path, error)))
     except XenStoreError as error:
-        yield fault(f"the store at {path} does not answer as one: {error}")
+        yield fault(f"what listens at {path} does not answer as a store: {error}")
     else:
         yield ok(f"the store at {path} answers, {count} nodes at its root{_daemon(path)}")
 
 
 def _daemon(path: str) -> str:
-    """Who listens on a socket, as far as we may know."""
+    """The process that listens on a socket, as far as we may know."""
     with suppress(OSError), socket.socket(socket.AF_UNIX) as unix:
         unix.connect(path)
         credentials = unix.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
@@ -121,12 +121,15 @@ def _software() -> Iterator[Finding]:
     for name in ("xsfs", "pyfuse3", "trio"):
         with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
-    said = ", ".join(f"{name} {version}" for name, version in versions.items())
+    installed = ", ".join(f"{name} {version}" for name, version in versions.items())
     release = platform.release()
-    yield ok(f"{said}, Python {platform.python_version()}, Linux {release}")
+    yield ok(f"{installed}, Python {platform.python_version()}, Linux {release}")
     numbers = tuple(map(int, re.findall(r"\d+", release)[:2]))
     if numbers < _KERNEL_MIN:
-        yield warning(f"Linux {release}: `umount` may say busy while events are raised; 5.2 is due")
+        yield warning(
+            f'Linux {release}: `umount` may fail with "busy" while events are raised: '
+            "use Linux 5.2 or later, or try again"
+        )
 
 
 def _commands() -> Iterator[Finding]:
@@ -147,11 +150,11 @@ def _mounts() -> Iterator[Finding]:
             yield fault(
                 f"{mountpoint} is mounted {count} times, one over the other: `umount {mountpoint}`"
             )
-        # In a process of its own: a daemon that is stopped does not answer.
-        look = ("stat", "-f", "--", mountpoint)
+        # In a process of its own, which can be killed: a stopped daemon does not answer.
+        command = ("stat", "-f", "--", mountpoint)
         try:
             done = subprocess.run(
-                look, capture_output=True, text=True, timeout=_ANSWER_S, check=False
+                command, capture_output=True, text=True, timeout=_ANSWER_S, check=False
             )
         except subprocess.TimeoutExpired:
             yield fault(
@@ -164,7 +167,9 @@ def _mounts() -> Iterator[Finding]:
         elif "not connected" in done.stderr:
             yield fault(f"{mountpoint} is dead, its daemon was killed: mount again there")
         else:
-            yield warning(f"{mountpoint} is not ours to look at: {done.stderr.strip()}")
+            yield warning(
+                f"{mountpoint} cannot be checked by this user, root may: {done.stderr.strip()}"
+            )
 
 
 def _units() -> Iterator[Finding]:
@@ -178,7 +183,7 @@ def _units() -> Iterator[Finding]:
 
 
 def check_updatedb(path: str = "/etc/updatedb.conf") -> Iterator[Finding]:
-    """Whether updatedb(8) keeps out of mounts."""
+    """Whether updatedb(8) is configured to skip mounts."""
     with suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
         pruned = re.search(r'^\s*PRUNEFS\s*=\s*"?([^"\n]*)', file.read(), re.MULTILINE)
         if pruned is None or table.FSTYPE not in pruned[1].split():

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""What a mount can fail with, and how that is said. Pure."""
+"""The errors that a mount can fail with, and their texts for the user. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class MountError(RuntimeError):
     """The mount could not be made; the text says in one line why, and what to do."""
 
 
-# Errors whose text says all that there is to say.
+# Errors whose text is enough for the user; others need a traceback.
 EXPECTED = (MountError, OSError, XenStoreError)
 
 

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""What the process has from whoever started it: descriptors, limits, and a view of /proc.
+"""What the process inherits from its parent: descriptors, limits, and a view of /proc.
 
-What would make half a mount is mended here, or refused with what to do about it.
+What would break the mount later is corrected here, or refused with what to do about it.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _FILE_SIZE_MIN = 4096
 def reserve_standard_descriptors() -> None:
     """Open /dev/null as those of the descriptors 0 to 2 that are closed.
 
-    To be called before any other file is opened: that would get such a number, and be taken
-    for standard input, output or error by all that follows.
+    To be called before any other file is opened: that would get such a number, and be used as
+    standard input, output or error from then on.
     """
     for fd in (0, 1, 2):
         try:
@@ -33,7 +33,7 @@ def reserve_standard_descriptors() -> None:
         except OSError:
             # The lowest number that is free.
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-    # Python has set these to None, by which print() means standard output.
+    # Python has set these to None, for which print() uses standard output.
     if sys.stdout is None:
         sys.stdout = open(1, "w")  # noqa: SIM115 - for the life of the process
     if sys.stderr is None:
@@ -41,12 +41,12 @@ def reserve_standard_descriptors() -> None:
 
 
 def check() -> None:
-    """Raise the limits as far as they may be, and see that all is there that a mount needs.
+    """Raise the limits as far as allowed, and check that a mount has what it needs.
 
     Raises:
         MountError: something is missing; says what to do.
     """
-    # Of another pid namespace it would tell of other processes.
+    # The /proc of another pid namespace shows other processes by our numbers.
     pid = ""
     with suppress(OSError):
         pid = os.readlink("/proc/self")

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """The log of a daemon: a bounded queue, and a thread that writes what is in it.
 
-A log that nobody reads stalls that thread alone: no request waits for it, and neither does the
-daemon's end. What finds the queue full is dropped and counted. What libfuse and Python write to
-standard error takes the same way.
+A log that is not read stalls only that thread: no request waits for it, nor does the daemon's end.
+Lines that find the queue full are dropped and counted. What libfuse and Python write to standard
+error goes through the same queue.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _STDERR = 2
 
 
 class Log(logging.handlers.QueueHandler):
-    """Takes records from any thread, and writes them from one of its own.
+    """Takes records from any thread, and writes them from a thread of its own.
 
     Args:
-        sink: writes a record, however long it takes; called by the one thread alone.
+        sink: writes a record, and may block; called by that thread alone.
     """
 
     queue: queue.Queue[logging.LogRecord | None]
@@ -53,7 +53,7 @@ class Log(logging.handlers.QueueHandler):
 
     @property
     def dropped(self) -> int:
-        """How many records have not been written, and never will be."""
+        """How many records were dropped."""
         return self._refused + self._failed
 
     def enqueue(self, record: logging.LogRecord) -> None:
@@ -64,18 +64,20 @@ class Log(logging.handlers.QueueHandler):
             self._refused += 1
 
     def _write(self) -> None:
-        told = 0
+        reported = 0
         while record := self.queue.get():
             self._emit(record)
             dropped = self.dropped
-            if dropped > told and self.queue.qsize() < _WAITING_MAX // 2:
-                text = f"{dropped - told} lines of the log were dropped: it took no more for a time"
+            if dropped > reported and self.queue.qsize() < _WAITING_MAX // 2:
+                text = (
+                    f"{dropped - reported} lines of the log were dropped: it was not read in time"
+                )
                 if self._emit(self.prepare(_warning(text))):
-                    told = dropped
+                    reported = dropped
 
     def _emit(self, record: logging.LogRecord) -> bool:
-        # Not `handle`: its lock would be held for as long as the log stalls, and the end of the
-        # process waits for that.
+        # Not `handle`: its lock would be held while the log stalls, and the end of the process
+        # waits for that lock.
         try:
             self._sink.emit(record)
         except Exception:
@@ -84,7 +86,7 @@ class Log(logging.handlers.QueueHandler):
         return True
 
     def finish(self, timeout_s: float = _FINISHING_S) -> None:
-        """Write what waits, for at most so long."""
+        """Write what is queued, for a limited time."""
         try:
             self.queue.put(None, timeout=timeout_s)
         except queue.Full:
@@ -100,14 +102,14 @@ def _warning(text: str) -> logging.LogRecord:
 def to_stderr(options: MountOptions) -> Iterator[Log]:
     """Log to what is standard error now, in the journal's form when it leads there."""
     form = _JournalFormatter() if _is_journal(_STDERR) else logging.Formatter(_FORM)
-    # Never closed: the thread may write there to the end of the process.
+    # Never closed: the thread may write to it until the end of the process.
     with _logging(_Descriptor(os.dup(_STDERR)), form, options) as handler:
         yield handler
 
 
 @contextmanager
 def to_syslog(options: MountOptions) -> Iterator[Log]:
-    """Log to the system's log, where there is one; standard error is given up."""
+    """Log to the system's log, if there is one, and no longer to standard error."""
     with open(os.devnull, "wb") as null:
         os.dup2(null.fileno(), _STDERR)
     sink: logging.Handler = logging.NullHandler()
@@ -136,7 +138,7 @@ def _logging(
 def _stderr_logged() -> Iterator[None]:
     """Have a thread log what is written to descriptor 2, each line a warning."""
     lines, written = os.pipe2(os.O_CLOEXEC)
-    # Who writes more than the pipe takes loses it, rather than wait.
+    # What the pipe cannot take is lost, so that no writer waits.
     os.set_blocking(written, False)
     kept = os.dup(_STDERR)
     os.dup2(written, _STDERR)
@@ -146,7 +148,7 @@ def _stderr_logged() -> Iterator[None]:
     try:
         yield
     finally:
-        # The last that holds the pipe, so the thread reads to its end.
+        # The last descriptor of the pipe: closing it makes the thread read to the end.
         os.dup2(kept, _STDERR)
         os.close(kept)
         thread.join(_FINISHING_S)
@@ -155,7 +157,7 @@ def _stderr_logged() -> Iterator[None]:
 def _log_lines(lines: int) -> None:
     with open(lines, "rb") as file:
         for line in file:
-            # Escaped: what a guest wrote may be part of it.
+            # Escaped: part of it may come from a guest.
             log.warning("%s", line.rstrip().decode("latin-1").encode("unicode_escape").decode())
 
 
@@ -173,13 +175,13 @@ class _Descriptor(logging.Handler):
             try:
                 left = left[os.write(self._fd, left) :]
             except BlockingIOError:
-                # Somebody who has it too set it to be non-blocking.
+                # Another process that shares it has made it non-blocking.
                 select.select([], [self._fd], [])
 
 
 class _Syslog(logging.handlers.SysLogHandler):
     def handleError(self, record: logging.LogRecord) -> None:
-        """Raises: what `emit` met, for Log to count."""
+        """Raise the error of `emit`, so that Log counts the record as dropped."""
         raise
 
 
@@ -202,7 +204,7 @@ _SYSLOG = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (log
 
 
 def _is_journal(fd: int) -> bool:
-    """Whether what is written there goes to systemd's journal (systemd.exec(5))."""
+    """Whether a descriptor leads to systemd's journal (systemd.exec(5))."""
     device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
     found = os.fstat(fd)
     return (device, inode) == (str(found.st_dev), str(found.st_ino))

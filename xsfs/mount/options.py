@@ -28,7 +28,7 @@ class MountOptions(Options):
     socket: str | None = None
     load: str | None = None
     debug: bool = False
-    # What goes on to libfuse and the kernel.
+    # Options that are passed on to libfuse and the kernel.
     fsname: str | None = None
     subtype: str = "xsfs"
     fuse: frozenset[str] = frozenset()
@@ -67,7 +67,7 @@ DESCRIPTIONS = (
 )
 
 
-# Words of mount(8) and fstab that do not concern the file system.
+# Options of mount(8) and fstab that do not concern the file system.
 _IGNORED = frozenset(
     {
         "rw",
@@ -99,7 +99,7 @@ _IGNORED = frozenset(
         "grpid",
     }
 )
-# Words that libfuse turns into flags of the mount, and FUSE's own.
+# Options that libfuse turns into flags of the mount, and FUSE's own.
 _FUSE = frozenset(
     {
         "dev",
@@ -119,7 +119,7 @@ _FUSE = frozenset(
         "auto_unmount",
     }
 )
-# Our own without a value, and the fields that they set.
+# Our own options without a value, and the fields that they set.
 _SWITCHES = {
     "ro": "read_only",
     "raw": "raw",
@@ -127,12 +127,12 @@ _SWITCHES = {
     "debug": "debug",
     "nonempty": "nonempty",
 }
-# Words that go to the kernel's security modules.
+# Options that go to the kernel's security modules.
 _SECURITY = frozenset({"context", "fscontext", "defcontext", "rootcontext"})
 
 
 def split(text: str) -> Iterator[str]:
-    """The words of an option string; commas between double quotes, or after a backslash, stay."""
+    """The single options of an option string; quoted or escaped commas do not separate."""
     for match in re.finditer(r'(?:[^,"\\]|"[^"]*"|\\.)+', text):
         yield re.sub(r"\\(.)", r"\1", match.group())
 
@@ -160,7 +160,7 @@ def parse(text: str) -> MountOptions:
         elif name in _SECURITY and value:
             fuse.add(f"{name}={value}")
         elif name == "max_read" and value.isdecimal():
-            # libfuse wants it agreed upon in a handler that pyfuse3 keeps to itself.
+            # libfuse needs it set in its `init` handler, which pyfuse3 does not offer.
             continue
         elif name in _VALUED and value:
             values.update(_VALUED[name](name, value))

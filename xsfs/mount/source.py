@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""SOURCE on the command line: which store it means, and why that cannot be reached."""
+"""SOURCE on the command line: the store that it means, and why that cannot be reached."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def unusable(path: str, error: OSError) -> MountError:
 
 
 def _what_it_is(path: str) -> str:
-    """What is the matter with a path that is neither socket nor device."""
+    """Why a path is neither a socket nor a device, as a hint for the user."""
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""The kernel's mount table, and the removal of stale mounts of ours.
+"""The kernel's mount table, and the removal of dead xsfs mounts.
 
 Accesses no file below a mountpoint: a daemon that did so on its own mount would deadlock.
 """
@@ -85,10 +85,10 @@ def is_mounted(device: int) -> bool:
 
 
 def named_source(source: str | None, mountpoint: str) -> str | None:
-    """The source word for word as mount(8) has it, of which mount.fuse leaves a part away.
+    """The source exactly as mount(8) has it; mount.fuse passes only a part on.
 
     `xsfs#SOURCE` in fstab's first field, or on mount's own command line, reaches us as
-    `SOURCE`. The mount table must have it whole, else `mount -a` mounts once more.
+    `SOURCE`. The mount table must show the whole, else `mount -a` mounts it again.
 
     Args:
         source: as on our own command line.
@@ -105,7 +105,7 @@ def named_source(source: str | None, mountpoint: str) -> str | None:
 
 
 def _names(what: str, source: str | None) -> bool:
-    """Whether mount.fuse makes of `what` this program and its source."""
+    """Whether mount.fuse turns `what` into this program and its source."""
     program, sharp, rest = what.partition("#")
     is_us = os.path.basename(program) == os.path.basename(sys.argv[0])
     return is_us and (rest == source if sharp else source is None)
@@ -128,7 +128,7 @@ def _words_of_mount() -> list[str]:
 
 
 def detach(mountpoint: str) -> None:
-    """Unmount at once, whoever still uses it.
+    """Unmount at once, even if it is in use (MNT_DETACH).
 
     Raises:
         OSError: it was refused.
@@ -145,7 +145,7 @@ def detach(mountpoint: str) -> None:
 
 
 def detach_all(device: int) -> None:
-    """Unmount the file system of that device number wherever nothing is mounted above it."""
+    """Unmount the file system of that device number, except where it is mounted over."""
     for mount in mounted():
         seen = at(mount.mountpoint)
         if mount.device == device and seen is not None and seen.device == device:
@@ -154,10 +154,10 @@ def detach_all(device: int) -> None:
 
 
 def require_pyfuse3() -> None:
-    """See that what mounts is installed; the clients do without.
+    """Check that pyfuse3 is installed, which the clients do not need.
 
     Raises:
-        MountError: not so.
+        MountError: it is missing.
     """
     if importlib.util.find_spec("pyfuse3") is None:
         raise MountError(
@@ -167,13 +167,13 @@ def require_pyfuse3() -> None:
 
 
 def check_fuse(options: Collection[str]) -> None:
-    """See that this user can mount by FUSE at all, and say what is missing if not.
+    """Check that this user can mount by FUSE.
 
     Args:
-        options: what goes on to libfuse.
+        options: those that are passed on to libfuse.
 
     Raises:
-        MountError: not so.
+        MountError: something is missing; says what to do.
     """
     require_pyfuse3()
     try:
@@ -189,7 +189,7 @@ def check_fuse(options: Collection[str]) -> None:
     if not os.geteuid():
         return
     if shutil.which("fusermount3") is None:
-        raise MountError("fusermount3 is missing, without which only root can mount (fuse3)")
+        raise MountError("fusermount3 is missing: only root can mount without it; install fuse3")
     if not {"allow_other", "allow_root"}.isdisjoint(options) and not _may_allow_other():
         raise MountError(
             "allow_other and allow_root are for root alone, "
@@ -204,10 +204,10 @@ def _may_allow_other() -> bool:
 
 
 def prepare(mountpoint: str, *, nonempty: bool) -> str:
-    """The absolute path of a directory that can be mounted on; a stale mount of ours goes.
+    """The absolute path of a directory to mount on; a dead xsfs mount there is removed.
 
     Raises:
-        MountError: it cannot be.
+        MountError: it cannot be mounted on.
     """
     path = os.path.realpath(mountpoint)
     found = at(path)
@@ -215,7 +215,7 @@ def prepare(mountpoint: str, *, nonempty: bool) -> str:
     try:
         mode = os.stat(path).st_mode
         if is_ours:
-            # The kernel answers the former from memory, for a while.
+            # The kernel may answer the stat from its cache.
             os.statvfs(path)
     except FileNotFoundError:
         raise MountError(f"{mountpoint}: there is no such directory; make it first") from None
@@ -226,14 +226,15 @@ def prepare(mountpoint: str, *, nonempty: bool) -> str:
             detach(path)
         except OSError as failed:
             raise MountError(
-                f"{mountpoint}: a stale mount that cannot be unmounted: {failed.strerror}"
+                f"{mountpoint}: there is a dead xsfs mount that cannot be unmounted: "
+                f"{failed.strerror}; as root: `umount -l {mountpoint}`"
             ) from None
         return prepare(mountpoint, nonempty=nonempty)
     if not stat.S_ISDIR(mode):
         raise MountError(f"{mountpoint}: not a directory")
     if is_ours:
         raise MountError(f"{mountpoint}: xsfs is mounted there already; unmount it first")
-    # Looking into an automount point would have systemd mount what is being mounted.
+    # Listing an automount point would make systemd mount what is being mounted.
     if not nonempty and not (found and found.fstype == "autofs") and os.listdir(path):
         raise MountError(f"{mountpoint}: not empty; to hide what is in it, mount with -o nonempty")
     return path
@@ -246,7 +247,7 @@ def make_read_only(mountpoint: str) -> bool:
 
 
 def _kept_flags(mountpoint: str) -> int:
-    """A remount sets all flags of the mount: those it has are named again."""
+    """The flags of the mount to repeat, as a remount sets them all."""
     numbers = {"nosuid": 2, "nodev": 4, "noexec": 8, "noatime": 1024, "nodiratime": 2048}
     numbers["relatime"] = 1 << 21
     mount = at(mountpoint)

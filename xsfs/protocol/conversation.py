@@ -63,7 +63,7 @@ class Conversation(Generic[Tag]):
     def __init__(self) -> None:
         self._parser = PacketParser()
         self._next_id = 1
-        # Whether the peer was seen to put ids of its own into replies.
+        # Whether the peer has put ids of its own into replies.
         self._ids_change = False
         self._in_flight: dict[int, tuple[Request[object], Tag]] = {}
 

@@ -37,7 +37,7 @@ def fits(path: bytes) -> bool:
     return len(path) <= (ABSOLUTE_MAX if path.startswith(b"/") else RELATIVE_MAX)
 
 
-# Whoever asks for a node asks again.
+# Cached, as a program mostly asks for the same nodes again.
 @lru_cache(4096)
 def check(path: bytes) -> bytes:
     """`path` itself, when it is a valid absolute, relative or special (`@...`) path.

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""What takes more than one request: whole listings, whole subtrees.
+"""Operations of more than one request: whole listings, whole subtrees.
 
 Each procedure is a generator that yields batches of requests and is sent their results in
-order (errors as values), and returns what was asked for; both clients run them. Pure.
+order (errors as values), and returns the result; both clients run them. Pure.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _listing_by_parts(path: bytes) -> Procedure[list[bytes]]:
             raise result
         part = cast("Part", result)
         if offset and part.generation != generation:
-            # Children came or went between two parts: what was read is of no use.
+            # Children came or went between two parts: start over.
             names, offset = [], 0
             continue
         generation = part.generation
@@ -83,8 +83,8 @@ class Walk:
     Nodes that vanish meanwhile are left out; a value that may not be read is empty.
 
     Args:
-        topdown: parents before their children, and whoever removes names from `children` is
-            spared those; else children before their parents.
+        topdown: parents before their children, and names that the caller removes from
+            `children` are skipped; else children before their parents.
 
     Raises:
         StoreError: what the store said; NotFound when there is no `top`.
@@ -92,7 +92,7 @@ class Walk:
 
     def __init__(self, top: bytes, topdown: bool) -> None:
         self._topdown = topdown
-        # Not asked for yet.
+        # Not read yet.
         self._top: bytes | None = top
         self._stack: list[tuple[Node, Iterator[bytes]]] = []
 
@@ -117,7 +117,7 @@ class Walk:
         return None
 
     def _enter(self, path: bytes) -> Procedure[Node | None]:
-        """Ask for a node; it itself, if it comes before its children."""
+        """Read a node; returns it, if it comes before its children."""
         value, children = yield from node(path)
         here = path, value, children
         self._stack.append((here, iter(children)))
@@ -152,7 +152,7 @@ def tree(path: bytes) -> Procedure[dict[bytes, bytes]]:
                     names = []
             if not isinstance(names, StoreError):
                 children = (paths.join(path, name) for name in cast("list[bytes]", names))
-                # The daemons let a path grow longer than the protocol lets anyone ask for.
+                # The daemons let a path become longer than a request may name.
                 below += [child for child in children if paths.fits(child)]
         level = below
     return values

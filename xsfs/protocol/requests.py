@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T_co = TypeVar("T_co", covariant=True)
 
 
-# The busiest, looked up once: it takes a while to reach an enum's member.
+# The most frequent ones, looked up once: access to an enum's member is slow.
 _DIRECTORY = Op.DIRECTORY.value
 _READ = Op.READ.value
 _WRITE = Op.WRITE.value
@@ -46,12 +46,12 @@ REPEATABLE = frozenset(
 
 
 class Request(NamedTuple, Generic[T_co]):
-    """What to send, and how to read the payload of a reply that is not an error."""
+    """What to send, and how to decode the payload of a reply that is not an error."""
 
     op: int
     payload: bytes
     decode: Callable[[bytes], T_co]
-    # The result where the store says that there is no such node; None: its error.
+    # The result if the store answers that there is no such node; None: that error.
     missing: T_co | None = None
 
 
@@ -66,7 +66,7 @@ class Part(NamedTuple):
 
 
 def _nothing(payload: bytes) -> None:
-    """The reply says `OK` and no more."""
+    """Decode a reply that is `OK` and nothing else."""
 
 
 def _same(payload: bytes) -> bytes:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""A client's operations by name, once for the client that waits and once for the one that awaits.
+"""The clients' operations as methods, once for the synchronous client, once for the asynchronous.
 
-Each is made of what requests.py or procedures.py builds, whose arguments and documentation it
-has; only how requests are sent is the client's: `batch`. Pure.
+Each is built from a function of requests.py or procedures.py, whose arguments and documentation it
+takes; a client only says how requests are sent: `batch`. Pure.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ T = TypeVar("T")
 # restart or a live update well within this time.
 TIMEOUT_S = 10.0
 
-# How often a transaction starts over. With a rival who gets in between every other time, one
-# transaction in four billion is given up.
+# How often a transaction is tried. If another client interferes every other time, one transaction
+# in four billion is given up.
 TRANSACTION_ATTEMPTS = 32
 
 
@@ -37,7 +37,7 @@ async def perform(
     procedure: Procedure[T],
     batch: Callable[[Sequence[Request[object]]], Awaitable[builtins.list[object]]],
 ) -> T:
-    """Run a procedure; `batch` has the results of its requests."""
+    """Run a procedure; `batch` sends its requests and returns their results."""
     try:
         wanted = next(procedure)
         while True:
@@ -82,7 +82,7 @@ V = TypeVar("V", bound="Callable[..., object]")
 
 
 def _documented(verb: V, build: Callable[..., object]) -> V:
-    """The verb as help() and documentation show it: with the builder's text and arguments."""
+    """Give the verb the documentation and arguments of `build`, for help() and Sphinx."""
     signature = inspect.signature(build)
     self = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
     # `Request[T]` and `Procedure[T]` become T.
@@ -97,7 +97,7 @@ def _documented(verb: V, build: Callable[..., object]) -> V:
 
 
 class _Named:
-    """Gives the verbs of a class the names that they have there."""
+    """Names the verbs of a class after its attributes."""
 
     def __init_subclass__(cls) -> None:
         for name, verb in vars(cls).items():

@@ -100,5 +100,5 @@ def _own_value(own: JsonOrNull) -> bytes:
     if own is None:
         return b""
     if not isinstance(own, str):
-        raise ValueError("the value beside children is a string")
+        raise ValueError("the value beside children must be a string")
     return jsontree.to_bytes(own)

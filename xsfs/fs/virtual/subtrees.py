@@ -161,7 +161,7 @@ class Subtrees:
             # Nodes to oxenstored; to the protocol, and so to xenstored, no paths at all.
             names = [name for name in cast("list[bytes]", names) if not name.startswith(b"@")]
         children = (paths.join(path, name) for name in cast("list[bytes]", names))
-        # The daemons let a path grow longer than the protocol lets anyone ask for.
+        # The daemons let a path become longer than a request may name.
         return await collect(child for child in children if paths.fits(child))
 
     async def _has_snapshots(self) -> bool:
