@@ -26,8 +26,8 @@ EXPECTED = (
     "connected again",
     "no answer in",
     "the connection to the store was lost",
-    "cannot tell what changed",
-    "cannot set the watch anew",
+    "cannot read what changed",
+    "cannot set the watch again",
     "was lost with",
 )
 

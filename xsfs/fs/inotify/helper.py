@@ -1,20 +1,20 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""The helper process: does on the mount what raises one inotify event, when it is told to.
+"""The helper process: performs operations on the mount, each of which raises one inotify event.
 
-Linux raises inotify events only for operations that pass through it, so somebody must perform
-them. It must be a process of its own, without the /dev/fuse descriptor: the daemon's own
-thread, killed in the middle of such an operation, would leave a mount that hangs for everybody.
-The daemon knows this process by its id and answers without touching the store.
+Linux raises inotify events only for operations that pass through the kernel, so a process must
+perform them. It must be a separate one, without the /dev/fuse descriptor: a thread of the daemon,
+killed in the middle of such an operation, would leave a mount on which every process hangs. The
+daemon knows this process by its id, and answers its requests without touching the store.
 
-Run as a script, by its path: it imports nothing of xsfs, and starts in an instant. Told what to
-do through a socket (standard input), a packet each: the letter of an injection, and a path
-relative to the mountpoint. Answers each with its errno, in order.
+Run as a script, by its path: it imports nothing of xsfs, so that it starts quickly. It reads
+orders from a socket (standard input), one packet each: the letter of an injection, and a path
+relative to the mountpoint. It answers each with its errno, in order.
 
-It also waits for the daemon's death, to free those who wait for it: see `guard`.
+It also watches for the daemon's death, to free processes that would hang: see `guard`.
 
-It never touches what lies under the mountpoint once unmounted: with CAP_SYS_ADMIN it works
-through a detached clone of the mount, else it finds the mountpoint anew for each injection, and
+It never touches the directory under the mountpoint after an unmount: with CAP_SYS_ADMIN it works
+through a detached clone of the mount; else it opens the mountpoint anew for each injection, and
 checks the device number.
 """
 
@@ -79,21 +79,21 @@ def set_times(directory: int, path: bytes, *, access: bool) -> None:
 
 
 def modify(directory: int, path: bytes) -> None:
-    """OPEN, MODIFY, CLOSE_WRITE; MODIFY alone where the file may not be opened for writing."""
+    """Raise OPEN, MODIFY, CLOSE_WRITE; only MODIFY if the file may not be opened for writing."""
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, dir_fd=directory)
     except PermissionError:
         set_times(directory, path, access=False)
         return
     try:
-        # Not ftruncate(2), of which fanotify hears nothing (fsnotify_change names no path).
+        # Not ftruncate(2), which raises no fanotify event (fsnotify_change names no path).
         os.pwrite(fd, b"\n", 0)
     finally:
         os.close(fd)
 
 
 def perform(directory: int, injection: bytes, path: bytes) -> None:
-    """One injection; OSError when it was not to be."""
+    """Perform one injection; OSError if it fails."""
     match injection:
         case b"M":
             modify(directory, path)
@@ -112,7 +112,7 @@ def perform(directory: int, injection: bytes, path: bytes) -> None:
 
 
 def mountpoints(device: int) -> list[bytes]:
-    """Where the file system of that device number is mounted whole, uppermost mounts first."""
+    """Where the root of the file system of that device number is mounted, uppermost first."""
     number = b"%d:%d" % (os.major(device), os.minor(device))
     found = []
     with open("/proc/self/mountinfo", "rb") as lines:
@@ -126,12 +126,12 @@ def mountpoints(device: int) -> list[bytes]:
 
 
 class Mount:
-    """The mount, as far as it may be touched."""
+    """The mount, reached only in ways that never touch what is under it."""
 
     def __init__(self, device: int) -> None:
         self._device = device
         self._clone = -1
-        # Without the privilege, or when the daemon ends already, there is none.
+        # There is no clone without the privilege, or if the daemon is ending already.
         for mountpoint in mountpoints(device):
             with contextlib.suppress(OSError):
                 self._clone = clone_mount(mountpoint)
@@ -148,7 +148,7 @@ class Mount:
             for mountpoint in mountpoints(self._device):
                 directory = os.open(mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
-                    # Something else may be mounted above.
+                    # Another file system may be mounted over it.
                     if os.fstat(directory).st_dev == self._device:
                         perform(directory, injection, path)
                         return 0
@@ -157,7 +157,7 @@ class Mount:
         except OSError as error:
             return error.errno or errno.EIO
         except ValueError:
-            # A NUL in the path, as in no node's.
+            # A NUL in the path, which no node has.
             return errno.EINVAL
         return errno.ESTALE
 
@@ -168,7 +168,7 @@ class Mount:
             return any(line.split(b" ", 3)[2] == number for line in lines)
 
     def release(self) -> None:
-        """Hold the mount no longer; an umount is complete only then."""
+        """Close the clone, so that an umount can complete."""
         if self._clone >= 0:
             os.close(self._clone)
             self._clone = -1
@@ -177,15 +177,15 @@ class Mount:
 # How long a daemon may take to end, in seconds.
 _ENDING_S = 0.3
 
-# What tells that the daemon died, and how often to look when that is missed, in seconds.
+# The signal that the daemon died, and how often to check in case it is missed, in seconds.
 _DEATH = signal.SIGUSR1
 _LOOK_S = 60.0
 
 
 def look_at(pid: int) -> tuple[bytes, bool, bool]:
-    """Of a process: when it started; whether it was killed; whether a thread of it lives on.
+    """When a process started; whether it was killed; whether a thread of it is still alive.
 
-    An id that nobody has is that of one who never started.
+    For an id that no process has, the start is empty.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
@@ -197,12 +197,12 @@ def look_at(pid: int) -> tuple[bytes, bool, bool]:
 
 
 def guard(device: int, pid: int, look_s: float) -> None:
-    """For as long as the daemon lives; free all who wait for one that was killed and cannot end.
+    """Watch the daemon until it ends; abort the connection if it was killed and cannot end.
 
-    A thread of the daemon's that has the kernel drop a directory entry waits, without hearing
-    any signal, for a lock that the sender of a request to the daemon may hold. Killed at that
-    moment, the daemon keeps /dev/fuse open, and everybody waits for ever, unless somebody
-    else aborts the connection.
+    A thread of the daemon that makes the kernel drop a directory entry waits, uninterruptibly,
+    for a lock that the sender of a request to the daemon may hold. If the daemon is killed at
+    that moment, it keeps /dev/fuse open, and all processes that use the mount wait for ever,
+    unless another process aborts the connection.
     """
     started = look_at(pid)[0]
     while (seen := look_at(pid)) != (started, True, False) and seen[0] == started:
@@ -215,13 +215,13 @@ def guard(device: int, pid: int, look_s: float) -> None:
 
 
 def abort(device: int) -> None:
-    """Fail all that is asked of a FUSE file system, for ever. It stays mounted."""
-    # fs/fuse/control.c: the connection is named by the number of the device.
+    """Make every request to a FUSE file system fail from now on. It stays mounted."""
+    # fs/fuse/control.c: the connection is named by the minor device number.
     name = b"%d/abort" % os.minor(device)
     try:
         fd = os.open(b"/sys/fs/fuse/connections/" + name, os.O_WRONLY | os.O_CLOEXEC)
     except OSError:
-        # Not mounted here, as in containers: a mount that nobody sees will do.
+        # fusectl is not mounted here, as in containers: use a detached mount of it.
         context = _libc.syscall(_SYS_FSOPEN, b"fusectl", _FSOPEN_CLOEXEC)
         _libc.syscall(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
         mount = _libc.syscall(_SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0)
@@ -231,7 +231,7 @@ def abort(device: int) -> None:
 
 
 def serve(orders: socket.socket, mount: Mount) -> None:
-    """Until the daemon hangs up, or the mount is gone."""
+    """Carry out orders until the daemon hangs up or the mount is gone."""
     mounts = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
     poll = select.poll()
     poll.register(orders, select.POLLIN)
@@ -249,9 +249,9 @@ def serve(orders: socket.socket, mount: Mount) -> None:
 
 
 def main(device: int, pid: int) -> None:
-    """Be the helper of a daemon; then see it off.
+    """Serve a daemon; afterwards watch it until it has ended.
 
-    The daemon's id is told: one that has been killed already is nobody's parent.
+    The daemon's id is an argument, as getppid(2) would not give it if it was killed already.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {_DEATH})
     _libc.prctl(_PR_SET_PDEATHSIG, _DEATH)
@@ -262,7 +262,7 @@ def main(device: int, pid: int) -> None:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             serve(orders, mount)
         mount.release()
-        # It takes us for ended when this process ends, and has to end itself yet.
+        # The daemon waits for this process before it ends, and is to be watched until then.
         if os.fork():
             os._exit(0)
     guard(device, pid, _ENDING_S)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""An injection: an operation on the mount by which the helper has the kernel raise an event.
+"""An injection: an operation on the mount by which the helper makes the kernel raise an event.
 
 No input or output; used from the trio thread alone.
 """
@@ -17,33 +17,34 @@ if TYPE_CHECKING:
 
     from xsfs.fs.model.notices import Notice
 
-# An injection that meets a name the kernel still holds is tried again, after an invalidation.
+# How often an injection is repeated that fails because the kernel still holds the name, each time
+# after an invalidation.
 _ATTEMPTS = 8
 
 
 class Injection:
-    """What the helper is told to do."""
+    """One operation for the helper."""
 
     __slots__ = ("attempts", "done", "fulfilled", "notice", "shown")
 
     def __init__(self, notice: Notice) -> None:
         self.notice = notice
-        # The request that it is all about has been answered.
+        # The request that raises the event has been answered.
         self.fulfilled = False
-        # The helper has looked the name up, and holds what it was shown.
+        # The helper has looked the name up.
         self.shown = False
         self.attempts = 0
-        # Set when it is over, for whoever waits for that.
+        # Set when it is over, if a task waits for that.
         self.done: trio.Event | None = None
 
     @property
     def may_fail(self) -> bool:
-        """Whether it will be tried again."""
+        """Whether it is repeated if it fails."""
         return self.attempts < _ATTEMPTS
 
     @property
     def is_moved(self) -> bool:
-        """Whether the node has another place by now than the one that was noticed."""
+        """Whether the node has been moved since the notice was made."""
         notice = self.notice
         node = notice.node
         if node is None or node is notice.parent or not node.alive:
@@ -51,9 +52,9 @@ class Injection:
         return node.parent is not notice.parent or node.name != notice.name
 
     def follow(self) -> bool:
-        """Be about the node where it is now; False when nothing is to be told there.
+        """Follow a moved node to its new place; False if no event is due there.
 
-        Whoever moved it has been told by the kernel that it came.
+        A creation is not: the rename that moved it has raised an event already.
         """
         notice, node = self.notice, self.notice.node
         if notice.kind is Kind.REMOVED or node is None or not self.is_moved:
@@ -65,7 +66,7 @@ class Injection:
 
     @property
     def letter(self) -> bytes:
-        """The operation, as helper.py names it."""
+        """The letter of the operation in helper.py."""
         match self.notice.kind:
             case Kind.CREATED:
                 return b"D" if self.notice.directory else b"F"
@@ -78,7 +79,7 @@ class Injection:
 
     @property
     def path(self) -> bytes:
-        """Where the helper finds it, relative to the mountpoint."""
+        """The path of the file, relative to the mountpoint."""
         notice = self.notice
         parts: list[bytes] = []
         if notice.kind is Kind.MODIFIED and notice.directory:

@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Has the kernel ask again for what it holds and must not believe any more.
+"""Makes the kernel drop attributes and directory entries that are out of date.
 
-Attributes are dropped at once: that takes a lock of the inode and waits for nobody
-(fuse_reverse_inval_inode in fs/fuse/inode.c). Directory entries can wait for a request under
-way on the same directory, so they are dropped in a thread, in order. What is said here of the
-trio thread is for it alone.
+Attributes are dropped at once: that takes a lock of the inode and never waits
+(fuse_reverse_inval_inode in fs/fuse/inode.c). Dropping a directory entry may wait for a request
+under way on the same directory, so entries are dropped in a thread, in order. All else is used
+from the trio thread alone.
 
-Pages there are none: all files are read by direct I/O. From the page cache the kernel gives as
-much as it takes the size to be, and it keeps the old size when the answer to its getattr meets
-a write, such as an injection: half of a new value would be read.
+There are no cached pages: all files are read by direct I/O. From the page cache the kernel would
+return as many bytes as the size it holds, and it keeps the old size when a write, such as an
+injection, comes while its getattr is answered: half of a new value would be read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# How long an end waits for what is under way, in seconds.
+# How long an unmount waits for drops under way, in seconds.
 _CLOSE_S = 10.0
 
 
@@ -36,10 +36,10 @@ class KernelCache:
     """
 
     def __init__(self, settled: Callable[[], None]) -> None:
-        # Only between mounting and unmounting is there anybody to tell.
+        # True between mounting and unmounting.
         self.active = False
         self._settled = settled
-        # What to do in the thread; an entry is dropped once.
+        # The drops for the thread, by entry, so that each entry is dropped once.
         self._stale: dict[tuple[int, bytes], Callable[[], None]] = {}
         self._dropping = False
         self._work = trio.Event()
@@ -53,12 +53,12 @@ class KernelCache:
     def inode(self, ino: int) -> None:
         """Drop an inode's attributes."""
         if self.active:
-            # ENOENT: the kernel does not have it, which is as good. So everywhere here.
+            # ENOENT: the kernel does not hold it. The same applies to entries.
             with suppress(OSError):
                 pyfuse3.invalidate_inode(ino, attr_only=True)
 
     def entry(self, parent_ino: int, name: bytes, deleted_ino: int = 0) -> None:
-        """Drop a directory's entry, as a deleted one when that is the inode it leads to."""
+        """Drop a directory's entry; as a deleted one if it leads to `deleted_ino`."""
         if self.active:
             drop = partial(pyfuse3.invalidate_entry, parent_ino, name, deleted_ino)
             self._stale[parent_ino, name] = drop
@@ -70,7 +70,7 @@ class KernelCache:
             await self._idle.wait()
 
     async def run(self) -> None:
-        """Drop what waits, for ever."""
+        """The task: drop the entries that wait."""
         while True:
             await self._work.wait()
             self._work = trio.Event()
@@ -86,8 +86,8 @@ class KernelCache:
     async def close(self) -> None:
         """Drop nothing more; to be awaited while requests are still answered.
 
-        What is under way may wait in the kernel for a lock that somebody holds until his
-        request is answered. Left waiting when the daemon ends it would keep /dev/fuse open, and
+        A drop under way may wait in the kernel for a lock that a process holds until its request
+        is answered. If it still waited when the daemon ends, it would keep /dev/fuse open, and
         so the connection, the lock and the process, for ever.
         """
         self.active = False

@@ -20,8 +20,8 @@ async def gone(is_mounted: Callable[[], bool]) -> None:
         table = os.open("/proc/self/mountinfo", os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         await trio.sleep_forever()
-    # proc(5): a change is told by POLLERR and POLLPRI alone; trio waits for what can be read,
-    # which an epoll instance is when it has something to tell.
+    # proc(5): a change is reported by POLLERR and POLLPRI only, but trio waits for POLLIN, which
+    # an epoll instance has when it has something to report.
     epoll = select.epoll()
     try:
         epoll.register(table, select.EPOLLERR | select.EPOLLPRI)

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Follows the store: takes watch events, asks what became of the nodes, hands out notices.
+"""Follows the store: takes watch events, fetches the nodes that they concern, posts notices.
 
-Only fetches: what is asked, and what is told then, is said by the model (difference.py). Events
-are noted as they are read (`event`), before any later reply is; the rest is done by one trio
-task (`run`), which asks for what has changed since its last turn in batches.
+It only fetches: which nodes, and which notices follow, is decided by the model (difference.py).
+Events are noted as they are read (`event`), before any later reply; the rest is done by one trio
+task (`run`), which fetches in batches what has changed since its last turn.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ log = logging.getLogger(__name__)
 
 SPECIALS = (b"@introduceDomain", b"@releaseDomain")
 
-# How long an event may wait that seems to be the echo of a change of our own, in seconds.
+# How long an event may wait that is probably the echo of a change of our own, in seconds.
 _ECHO_S = 0.02
 
-# How long a request waits for what it changed elsewhere to be told, in seconds.
+# How long a request waits until its changes of other files have been announced, in seconds.
 _SETTLE_S = 1.0
 
 # How long to wait before asking again when the store did not answer, in seconds.
@@ -48,7 +48,7 @@ _RETRY_S = 0.5
 
 
 class Watcher:
-    """Has the model look at what the store's watch events say, and its notices carried out."""
+    """Passes watch events to the model, asks the store its questions, and posts its notices."""
 
     def __init__(
         self,
@@ -70,11 +70,11 @@ class Watcher:
         self._queue = queue
         self._work = trio.Event()
         self._root_watch: Watch | None = None
-        # No event is missed, as far as is known.
+        # Whether no event was missed, as far as is known.
         self._listening = True
         self._bursts = Bursts(client)
         self._echoed = trio.Event()
-        # Those who wait until all that is known to have changed was looked at.
+        # Set when all events that came so far have been compared.
         self._settling: list[trio.Event] = []
 
     async def watch(self) -> None:
@@ -94,7 +94,7 @@ class Watcher:
     # -- as events are read -------------------------------------------------------------------
 
     def event(self, event: Event, first: bool) -> None:
-        """A watch event for the mounted subtree; the first is but the watch's confirmation."""
+        """Take a watch event for the mounted subtree; the first only confirms the watch."""
         if first:
             return
         self._bursts.event()
@@ -108,14 +108,14 @@ class Watcher:
         self._arouse()
 
     def _arouse(self) -> None:
-        """Have what waits looked at."""
+        """Wake the task that compares what waits."""
         if self._difference.is_urgent:
             self._work.set()
         elif self._difference.is_waiting:
             self._echoed.set()
 
     def _special_event(self, event: Event, first: bool) -> None:
-        """A domain came or went; oxenstored removes a dead domain's nodes with no other event."""
+        """Take an event of a domain; oxenstored removes a dead domain's nodes without others."""
         if first:
             return
         self.counts[event.path.decode()] += 1
@@ -124,33 +124,33 @@ class Watcher:
             self.invalidate_all()
 
     def reconnected(self) -> None:
-        """The store was away: all may have changed, and no echo of ours will come."""
+        """The connection was lost: everything may have changed, and no echo will come."""
         self._bursts.reconnected()
         self._difference.reconnected()
         self._arouse()
 
     def suspect(self, node: Node) -> None:
-        """A node was found to be gone, or other than told, with no event yet."""
+        """A node was found to be gone, or other than announced, with no event yet."""
         self._difference.suspect(node)
         self._arouse()
 
     def invalidate_all(self) -> None:
-        """Events may have been lost: look at everything again."""
+        """Events may have been lost: compare everything again."""
         self._difference.invalidate_all()
         self._arouse()
 
     def is_unchanged(self, node: Node, since: int) -> bool:
-        """Whether nothing came for a node and all below it since the clock stood at `since`."""
+        """Whether no event came for a node or below it since the clock stood at `since`."""
         unchanged = node.subtree_event_at <= since and not node.has_event_since(since)
         return self._listening and node.alive and unchanged
 
     async def settle(self) -> None:
-        """What we changed by no operation on its own file is seen by whoever asks from now on.
+        """Wait until all changes so far have been announced, but at most `_SETTLE_S`.
 
-        Waits until the kernel and the watchers have been told of it, though not for long.
+        For changes that were made by an operation on another file, such as `.commit`.
         """
         with trio.move_on_after(_SETTLE_S), suppress(XenStoreError):
-            # Events for what the store has done come before the reply to what is asked then.
+            # The reply to this request comes after the events of all changes so far.
             await self._client.read(self._view.root.path)
             settled = trio.Event()
             self._settling.append(settled)
@@ -158,16 +158,16 @@ class Watcher:
             await settled.wait()
             await self._queue.settle()
 
-    # -- in its own time ----------------------------------------------------------------------
+    # -- the task -----------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Look at what changed, for ever."""
+        """The task: compare what changed."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._look_after_echoes)
+            nursery.start_soon(self._compare_echoes)
             await self._run()
 
-    async def _look_after_echoes(self) -> None:
-        """What only seems to be our own doing can wait, and many of a kind be looked at once."""
+    async def _compare_echoes(self) -> None:
+        """Let probable echoes wait for a moment, to compare many together."""
         while True:
             await self._echoed.wait()
             await trio.sleep(_ECHO_S)
@@ -187,7 +187,7 @@ class Watcher:
                     await self._turn()
             except XenStoreError as error:
                 if not isinstance(error, StoreUnavailable):
-                    log.warning("cannot tell what changed: %s", error)
+                    log.warning("cannot read what changed, trying again: %s", error)
                 self._arouse()
                 await trio.sleep(_RETRY_S)
             else:
@@ -197,7 +197,7 @@ class Watcher:
             difference.echoes.expire(self._client.answered)
 
     async def _turn(self) -> None:
-        """Ask what the model asks, and have what it says carried out."""
+        """Ask the store the model's questions, and post the notices that follow."""
         asked = self._difference.questions()
         states: dict[bytes, State | None] = {}
         try:
@@ -209,12 +209,12 @@ class Watcher:
             if isinstance(state, State | NotFound):
                 states[path] = state if isinstance(state, State) else None
             else:
-                log.warning("cannot tell what changed at %s: %s", path.decode(), state)
+                log.warning("cannot read what changed at %s: %s", path.decode(), state)
         for notice in self._difference.answers(states, trio.current_time()):
             self._queue.post(notice)
 
     async def renew_after_bursts(self) -> None:
-        """Set the watch anew after each long burst, for ever: what was held back is lost."""
+        """The task: set the watch again after each long burst, as events may be held back."""
         while True:
             await self._bursts.over()
             self.counts["renewals"] += 1
@@ -223,6 +223,6 @@ class Watcher:
                 if self._root_watch is not None:
                     await self._root_watch.renew()
             except XenStoreError as error:
-                log.warning("cannot set the watch anew: %s", error)
+                log.warning("cannot set the watch again after a burst of events: %s", error)
             self.invalidate_all()
             self._listening = True
