@@ -113,3 +113,25 @@ def test_a_creation_of_what_was_removed_is_told_with_the_removal(late: Late) -> 
         (late.old / "n").unlink()
     assert not (late.old / "n").exists()
     assert "new MODIFY n" not in late.heard()
+
+
+def test_a_removed_directory_is_watched_until_its_removal_is_told(late: Late) -> None:
+    """Also when it was looked at in between, and its name asked for."""
+    folder = os.open(late.old, os.O_PATH)
+    with late.helper_frozen():
+        with late.noticed(2):
+            late.store.rm(b"/old")
+        os.fstat(folder)
+        until(lambda: not late.old.exists())
+    os.close(folder)
+    assert late.heard() == ["old DELETE x", "old DELETE_SELF ", "old IGNORED "]
+
+
+def test_a_directory_made_again_is_entered_while_its_removal_is_not_told(late: Late) -> None:
+    with late.helper_frozen():
+        with late.noticed(2):
+            late.store.rm(b"/old")
+        late.store.write(b"/old/x", b"2")
+        assert (late.old / "x").read_text() == "2\n"
+    assert late.heard() == ["old DELETE x", "old DELETE_SELF ", "old IGNORED "]
+    assert (late.old / "x").read_text() == "2\n"

@@ -114,7 +114,7 @@ class Model:
                 self.check((*path, "x")[:-1])
                 if not is_directory:
                     raise OSError(errno.ENOTDIR, "a file")
-                self.values[path] = text.removesuffix(b"\n")
+                self.values[path] = b"" if step.verb == "empty" else text.removesuffix(b"\n")
             case "subtree_changed":
                 self.check(path)
                 self.store((*path, "n"), text.removesuffix(b"\n"))

@@ -83,7 +83,7 @@ class HelperRequests:
         injection = self._expected(self._table[parent_inode], name, Kind.CREATED)
         if injection.is_moved and injection.may_fail:
             raise FSError(errno.EAGAIN)
-        self._queue.fulfil(injection)
+        injection.fulfilled = True
         return self._attributes.helper_entry(self._inode(injection.notice))
 
     def mkdir(
@@ -111,7 +111,7 @@ class HelperRequests:
                 raise FSError(errno.EAGAIN)
             if inode is not None:
                 self._table.retire(inode)
-        self._queue.fulfil(injection)
+        injection.fulfilled = True
 
     rmdir = unlink
 

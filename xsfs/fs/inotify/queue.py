@@ -72,9 +72,8 @@ class NotificationQueue:
         self._waiting: deque[Injection] = deque()
         self._sent: deque[Injection] = deque()
         self._mergeable: set[tuple[Kind, Node | bytes]] = set()
-        self._expected: dict[tuple[Node, bytes], deque[Injection]] = {}
-        # How many creations and removals of an entry have not been played yet.
-        self._unsettled: Counter[tuple[Node | None, bytes]] = Counter()
+        # Each entry's creations and removals that the kernel has not been shown yet, in order.
+        self._unsettled: dict[tuple[Node, bytes], deque[Injection]] = {}
         self._room = trio.Event()
         # The first helper holds the mount.
         self.attached = trio.Event()
@@ -106,19 +105,23 @@ class NotificationQueue:
             self._mergeable.add(key)
         if node is not None:
             node.pins += 1
+        injection = Injection(notice)
         if notice.kind in (Kind.CREATED, Kind.REMOVED):
-            self._unsettled[notice.parent, notice.name] += 1
+            self._unsettled.setdefault((notice.parent, notice.name), deque()).append(injection)
             later = notice.parent.children.get(notice.name) if notice.parent.children else None
-            if parent is not None and later is not None and any(i.lookups for i in later.inodes):
-                # The kernel is to ask again what the name leads to: not to take a later node
-                # for the one that goes.
+            is_taken = later is not None and any(inode.lookups for inode in later.inodes)
+            is_left = notice.kind is Kind.REMOVED and notice.directory
+            if parent is not None and (is_taken or is_left):
+                # The kernel is to ask again what the name leads to: not to take a later node for
+                # the one that goes, nor to let anybody into a directory that is being removed,
+                # where all is ENOENT (S_DEAD in fs/namei.c), also what the store has again.
                 self.stale.entry(parent.ino, notice.name)
-        self._waiting.append(Injection(notice))
+        self._waiting.append(injection)
         self._push()
 
     def is_unsettled(self, node: Node) -> bool:
         """Whether a creation or removal of that name is to be played to the kernel yet."""
-        return (node.parent, node.name) in self._unsettled
+        return node.parent is not None and (node.parent, node.name) in self._unsettled
 
     def invalidate(self, node: Node) -> None:
         """Have the kernel ask again for a node's attributes."""
@@ -165,9 +168,9 @@ class NotificationQueue:
         if injection.done is not None:
             injection.done.set()
         notice = injection.notice
-        key = notice.parent, notice.name
         if notice.kind in (Kind.CREATED, Kind.REMOVED):
-            self._unsettled[key] -= 1
+            key = notice.parent, notice.name
+            self._unsettled[key].remove(injection)
             if not self._unsettled[key]:
                 del self._unsettled[key]
         if notice.node is not None:
@@ -192,22 +195,12 @@ class NotificationQueue:
     # -- for the requests of the helper -------------------------------------------------------
 
     def expected(self, parent: Node, name: bytes) -> Injection | None:
-        """The creation or removal under way at the helper for this entry."""
-        injections = self._expected.get((parent, name))
-        return injections[0] if injections else None
+        """The next creation or removal of this entry that the kernel is shown, if there is one.
 
-    def fulfil(self, injection: Injection) -> None:
-        """The helper got the answer that raises the event."""
-        injection.fulfilled = True
-        self._unexpect(injection)
-
-    def _unexpect(self, injection: Injection) -> None:
-        key = (injection.notice.parent, injection.notice.name)
-        injections = self._expected.get(key)
-        if injections and injection in injections:
-            injections.remove(injection)
-            if not injections:
-                del self._expected[key]
+        Until then the helper sees the entry as it was before.
+        """
+        injections = self._unsettled.get((parent, name), ())
+        return next((each for each in injections if not each.fulfilled), None)
 
     # -- the helper ---------------------------------------------------------------------------
 
@@ -249,7 +242,6 @@ class NotificationQueue:
                     self._done(injection)
                 else:
                     self._waiting.appendleft(injection)
-            self._expected.clear()
             await trio.sleep(_RESTART_S)
 
     async def _serve(self, orders: socket.socket) -> None:
@@ -282,9 +274,6 @@ class NotificationQueue:
                     self._orders = None
                     return
                 self._sent.append(injection)
-                if notice.kind in (Kind.CREATED, Kind.REMOVED):
-                    key = (notice.parent, notice.name)
-                    self._expected.setdefault(key, deque()).append(injection)
             else:
                 self._done(injection)
             self._waiting.popleft()
@@ -294,12 +283,11 @@ class NotificationQueue:
 
     def _answered(self, injection: Injection, number: int) -> None:
         self.counts["injections"] += 1
-        self._unexpect(injection)
         notice = injection.notice
         is_late = injection.is_moved and notice.kind is not Kind.REMOVED
         if number and (is_late or number in (errno.EEXIST, errno.EAGAIN)) and injection.may_fail:
             injection.attempts += 1
-            injection.shown = False
+            injection.fulfilled = injection.shown = False
             self._drop_entry(notice)
             self._waiting.appendleft(injection)
             return
