@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
@@ -27,7 +26,6 @@ from xsfs import (
     StoreError,
 )
 from xsfs.aio import watch as aio_watch
-from xsfs.client.client import Transaction as SyncTransaction
 from xsfs.protocol import requests
 
 if TYPE_CHECKING:
@@ -66,37 +64,6 @@ def run(request: pytest.FixtureRequest, daemon: Daemon, loop: str) -> Run:
                 anyio.run(on, device.path, body, backend=loop)
 
     return run
-
-
-def test_the_same_verbs() -> None:
-    """With the same arguments, defaults and documentation."""
-    for ours, theirs in (
-        (xsfs.aio.Client, xsfs.Client),
-        (xsfs.aio.Transaction, SyncTransaction),
-    ):
-        for name, verb in inspect.getmembers(theirs, inspect.isfunction):
-            # Connecting is entering; monitors are watches; the others are pyxs's.
-            if name.startswith("_") or name in (
-                *("connect", "close", "monitor"),
-                *("transaction", "commit", "rollback"),
-            ):
-                continue
-            other = getattr(ours, name)
-            sync, asynchronous = (
-                [(parameter.name, parameter.default) for parameter in signature.parameters.values()]
-                for signature in (inspect.signature(verb), inspect.signature(other))
-            )
-            assert asynchronous == sync, name
-            assert inspect.getdoc(other), name
-
-
-def test_verbs_are_documented_as_written() -> None:
-    assert str(inspect.signature(xsfs.Client.read)) == (
-        "(self, /, path: 'bytes', default: 'bytes | None' = None) -> 'bytes'"
-    )
-    assert xsfs.Client.read.__qualname__ == "NodeVerbs.read"
-    assert "to the byte" in (xsfs.aio.Client.read.__doc__ or "")
-    assert inspect.iscoroutinefunction(xsfs.aio.Client.read)
 
 
 def test_nodes(run: Run) -> None:
@@ -360,66 +327,6 @@ def test_domains_and_the_daemon(daemon: Daemon, loop: str) -> None:
                     await ask
 
     anyio.run(main, backend=loop)
-
-
-# -- starting and ending ----------------------------------------------------------------------
-
-
-def test_no_store(rundir: Path, loop: str) -> None:
-    async def main() -> None:
-        with pytest.raises(xsfs.ConnectionError, match="No such file"):
-            await xsfs.aio.Client(f"{rundir}/nothing").__aenter__()
-
-    anyio.run(main, backend=loop)
-
-
-def test_what_does_not_run_says_so_at_once(daemon: Daemon, loop: str) -> None:
-    async def main() -> None:
-        client = xsfs.aio.Client(str(daemon.socket))
-        watch = client.watch(TOP)
-        for _ in range(2):
-            with anyio.fail_after(1):
-                for ask in (client.read(TOP), client.read_tree(TOP), watch.open()):
-                    with pytest.raises(xsfs.ConnectionError, match="not running"):
-                        await ask
-                with pytest.raises(xsfs.ConnectionError, match="not running"):
-                    await client.begin().__aenter__()
-            async with client:
-                assert await client.exists(b"/tool")
-                with pytest.raises(xsfs.ConnectionError, match="running already"):
-                    await client.__aenter__()
-                assert await client.exists(b"/tool")
-
-    anyio.run(main, backend=loop)
-
-
-def test_who_waits_when_it_ends_is_told(xenstored: Daemon, loop: str) -> None:
-    async def main() -> None:
-        told = []
-
-        async def wait(client: Client) -> None:
-            with pytest.raises(xsfs.ConnectionError) as caught:
-                await client.read(b"/tool")
-            told.append(caught.value)
-
-        client = xsfs.aio.Client(str(xenstored.socket))
-        async with anyio.create_task_group() as tasks, client:
-            xenstored.freeze()
-            tasks.start_soon(wait, client)
-            await anyio.wait_all_tasks_blocked()
-        assert len(told) == 1
-        xenstored.thaw()
-
-    anyio.run(main, backend=loop)
-
-
-def test_an_exception_comes_out_as_it_is(daemon: Daemon, loop: str) -> None:
-    async def main() -> None:
-        async with xsfs.aio.Client(str(daemon.socket)) as client:
-            await client.read(b"/no/such/node")
-
-    with pytest.raises(NotFound):
-        anyio.run(main, backend=loop)
 
 
 def test_without_anyio(xenstored: Daemon) -> None:

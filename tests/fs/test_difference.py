@@ -11,108 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from xsfs.fs.model.difference import Difference
-from xsfs.fs.model.states import InodeKind, State
-from xsfs.fs.model.table import NodeTable
-from xsfs.protocol import paths
+from tests.fs.watched_store import NOW_S, WatchedStore
+from xsfs.fs.model.states import InodeKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from xsfs.fs.model.nodes import Node
-    from xsfs.fs.model.notices import Notice
-
-# Paths with their values, or (value, permissions).
-Store = dict[str, str | tuple[str, str]]
-
-NOW_S = 1000.0
-
-
-class House:
-    """What is known of a store, and what the kernel holds of it.
-
-    Args:
-        store: what there is at first.
-        known: paths that the kernel has looked up.
-    """
-
-    def __init__(self, store: Store, known: Sequence[str] = ()) -> None:
-        self.store = store
-        # The ordinal of the request that was answered last.
-        self.answered = 0
-        # What was asked, in one go each.
-        self.asked: list[list[bytes]] = []
-        # Done once, between the store's answer and its arrival.
-        self.meanwhile: Callable[[], None] | None = None
-        self.table = NodeTable(b"/")
-        self.difference = Difference(self.table)
-        self._read(self.table.root.node)
-        self._prefetch(self.table.root.node)
-        for path in known:
-            self.learn(path)
-
-    def _state(self, path: bytes) -> State | None:
-        name = path.decode()
-        top = name.rstrip("/") + "/"
-        names = {other[len(top) :].split("/")[0] for other in self.store if other.startswith(top)}
-        names -= {""}
-        if name not in self.store and not names and name != "/":
-            return None
-        value = self.store.get(name, "")
-        value, perms = (value, "n0") if isinstance(value, str) else value
-        return State(value.encode(), sorted(map(str.encode, names)), perms.encode())
-
-    def _read(self, node: Node) -> None:
-        state = self._state(node.path)
-        assert state is not None
-        if node.observe(state, node.view.clock, NOW_S):
-            self.difference.suspect(node)
-
-    def _prefetch(self, node: Node) -> None:
-        """What whoever watches a directory is taken to know of its children."""
-        if node.names is None:
-            self._read(node)
-        for name in node.names or ():
-            child = self.table.child(node, name)
-            if child.announced is None:
-                self._read(child)
-                self.table.keep(child)
-
-    def learn(self, path: str) -> None:
-        """Have the kernel look a path up."""
-        node = self.table.root.node
-        for name in path.encode().split(b"/")[1:]:
-            node = self.table.child(node, name)
-            self._read(node)
-            inode = self.table.inode(node, node.shown)
-            if not inode.lookups:
-                inode.count_lookup()
-            if inode.kind is InodeKind.DIRECTORY:
-                self._prefetch(node)
-
-    def event(self, path: str) -> None:
-        self.difference.note(path.encode(), self.answered, 1)
-
-    def look(self) -> list[str]:
-        """What is told by the time that nothing is left to look at."""
-        told = []
-        while self.difference.is_waiting:
-            asked = self.difference.questions()
-            self.asked.append(asked)
-            states = {path: self._state(path) for path in asked}
-            if self.meanwhile is not None:
-                meanwhile, self.meanwhile = self.meanwhile, None
-                meanwhile()
-            told += [describe(notice) for notice in self.difference.answers(states, NOW_S)]
-        return told
-
-
-def describe(notice: Notice) -> str:
-    entry = paths.join(notice.parent.path, notice.name)
-    if notice.node is notice.parent:
-        entry = notice.parent.path
-    kind = notice.kind.name.lower()
-    return f"{kind}{'/' if notice.directory else ''} {entry.decode()}"
+    from tests.fs.watched_store import Store
 
 
 class Row(NamedTuple):
@@ -235,31 +140,31 @@ ROWS = [
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_what_is_told(row: Row) -> None:
-    house = House(row.before, row.known)
-    house.store = row.after
+    watched = WatchedStore(row.before, row.known)
+    watched.store = row.after
     for path in row.events:
-        house.event(path)
-    assert house.look() == row.told
+        watched.event(path)
+    assert watched.look() == row.told
 
 
-def following(body: Callable[[House], object], store: Store, *known: str) -> list[str]:
+def following(body: Callable[[WatchedStore], object], store: Store, *known: str) -> list[str]:
     """What is told after `body`."""
-    house = House(store, known)
-    body(house)
-    return house.look()
+    watched = WatchedStore(store, known)
+    body(watched)
+    return watched.look()
 
 
 @pytest.mark.parametrize("event_first", [True, False], ids=["xenstored", "oxenstored"])
 def test_our_own_write_is_not_told_again(event_first: bool) -> None:
-    def write(house: House) -> None:
-        echo = house.difference.echoes.expect(b"/d/x", exists=True, value=b"2")
-        house.store = {**D, "/d/x": "2"}
+    def write(watched: WatchedStore) -> None:
+        echo = watched.difference.echoes.expect(b"/d/x", exists=True, value=b"2")
+        watched.store = {**D, "/d/x": "2"}
         if event_first:
-            house.event("/d/x")
-            house.difference.echoes.acknowledge(echo, 0)
+            watched.event("/d/x")
+            watched.difference.echoes.acknowledge(echo, 0)
         else:
-            house.difference.echoes.acknowledge(echo, 0)
-            house.event("/d/x")
+            watched.difference.echoes.acknowledge(echo, 0)
+            watched.event("/d/x")
 
     assert following(write, D, "/d/x") == []
 
@@ -267,73 +172,73 @@ def test_our_own_write_is_not_told_again(event_first: bool) -> None:
 def test_what_a_later_change_of_ours_did_is_not_told() -> None:
     """Moved here, and on: the look at the first event finds what the second move made."""
 
-    def move_twice(house: House) -> None:
-        first = house.difference.echoes.expect(b"/d/x", exists=True, value=b"1")
-        house.event("/d/x")
-        house.difference.echoes.acknowledge(first, 0)
+    def move_twice(watched: WatchedStore) -> None:
+        first = watched.difference.echoes.expect(b"/d/x", exists=True, value=b"1")
+        watched.event("/d/x")
+        watched.difference.echoes.acknowledge(first, 0)
 
         def move_on() -> None:
-            house.difference.echoes.expect(b"/d/x", exists=False)
+            watched.difference.echoes.expect(b"/d/x", exists=False)
 
-        house.meanwhile = move_on
-        house.store = {path: value for path, value in D.items() if path != "/d/x"}
+        watched.meanwhile = move_on
+        watched.store = {path: value for path, value in D.items() if path != "/d/x"}
 
     assert following(move_twice, D, "/d/x") == []
 
 
 def test_a_new_tree_is_looked_at_once() -> None:
     """However many nodes a guest makes in a directory that nobody has asked for."""
-    house = House(D, ["/d"])
+    watched = WatchedStore(D, ["/d"])
     made = [f"/d/p/q/n{number}" for number in range(100)]
-    house.store = {**D, **dict.fromkeys(made, "1")}
+    watched.store = {**D, **dict.fromkeys(made, "1")}
     for path in ["/d/p", *made]:
-        house.event(path)
-    assert house.look() == ["created/ /d/p"]
-    assert house.asked == [[b"/d/p"]]
+        watched.event(path)
+    assert watched.look() == ["created/ /d/p"]
+    assert watched.asked == [[b"/d/p"]]
 
 
 def test_somebody_elses_write_after_ours_is_told() -> None:
-    def write(house: House) -> None:
-        echo = house.difference.echoes.expect(b"/d/x", exists=True, value=b"2")
-        house.event("/d/x")
-        house.difference.echoes.acknowledge(echo, 0)
-        house.store = {**D, "/d/x": "3"}
+    def write(watched: WatchedStore) -> None:
+        echo = watched.difference.echoes.expect(b"/d/x", exists=True, value=b"2")
+        watched.event("/d/x")
+        watched.difference.echoes.acknowledge(echo, 0)
+        watched.store = {**D, "/d/x": "3"}
 
     assert following(write, D, "/d/x") == ["modified /d/x"]
 
 
 def test_somebody_elses_permissions_beside_our_write_are_told() -> None:
-    def write(house: House) -> None:
-        house.difference.echoes.expect(b"/d/x", exists=True, value=b"2")
-        house.event("/d/x")
-        house.store = {**D, "/d/x": ("2", "r0")}
+    def write(watched: WatchedStore) -> None:
+        watched.difference.echoes.expect(b"/d/x", exists=True, value=b"2")
+        watched.event("/d/x")
+        watched.store = {**D, "/d/x": ("2", "r0")}
 
     assert following(write, D, "/d/x") == ["attrib /d/x"]
 
 
 def test_an_event_long_after_our_write_is_somebody_elses() -> None:
-    def write(house: House) -> None:
-        echo = house.difference.echoes.expect(b"/d/x", exists=True, value=b"1")
-        house.difference.echoes.acknowledge(echo, 5)
-        house.answered = 6
-        house.event("/d/x")
+    def write(watched: WatchedStore) -> None:
+        echo = watched.difference.echoes.expect(b"/d/x", exists=True, value=b"1")
+        watched.difference.echoes.acknowledge(echo, 5)
+        watched.answered = 6
+        watched.event("/d/x")
 
     assert following(write, D, "/d/x") == ["modified /d/x"]
 
 
 def test_a_write_of_ours_that_failed_explains_nothing() -> None:
-    def write(house: House) -> None:
-        echo = house.difference.echoes.expect(b"/d/x", exists=True, value=b"1")
-        house.event("/d/x")
-        house.difference.echoes.cancel(echo)
+    def write(watched: WatchedStore) -> None:
+        echo = watched.difference.echoes.expect(b"/d/x", exists=True, value=b"1")
+        watched.event("/d/x")
+        watched.difference.echoes.cancel(echo)
 
     assert following(write, D, "/d/x") == ["modified /d/x"]
 
 
 def test_after_a_loss_everything_is_compared() -> None:
-    def lose(house: House) -> None:
-        house.store = {"/d": "", "/d/x": "2", "/d/n": "", "/d/s/t/b": "2"}
-        house.difference.reconnected()
+    def lose(watched: WatchedStore) -> None:
+        watched.store = {"/d": "", "/d/x": "2", "/d/n": "", "/d/s/t/b": "2"}
+        watched.difference.reconnected()
 
     assert following(lose, DEEP, "/d/s/a", "/d/x") == [
         "modified /d/x",
@@ -349,59 +254,59 @@ def test_after_a_loss_everything_is_compared() -> None:
 )
 def test_what_was_there_before_a_watch_is_not_told_as_new(path: str, told: list[str]) -> None:
     top = path.removesuffix("/x")
-    house = House(D)
-    house.store = before = {**D, path: "1"}
+    watched = WatchedStore(D)
+    watched.store = before = {**D, path: "1"}
 
     def create() -> None:
-        house.store = {**before, f"{top}/later": ""}
-        house.event(f"{top}/later")
+        watched.store = {**before, f"{top}/later": ""}
+        watched.event(f"{top}/later")
 
-    house.meanwhile = create
-    house.event(path)
-    assert house.look() == told
-    found = house.table.view.find(top.encode())
+    watched.meanwhile = create
+    watched.event(path)
+    assert watched.look() == told
+    found = watched.table.view.find(top.encode())
     assert found is not None
     # The kernel holds it from the helper's creation on, before anybody looks it up.
-    house.table.inode(found[0], InodeKind.DIRECTORY).count_lookup()
-    house.learn(top)
-    house.event(f"{top}/later")
-    assert house.look() == [f"modified {top}/later"]
+    watched.table.inode(found[0], InodeKind.DIRECTORY).count_lookup()
+    watched.learn(top)
+    watched.event(f"{top}/later")
+    assert watched.look() == [f"modified {top}/later"]
 
 
 def test_a_flood_of_events_for_a_node_is_told_once_and_each_invalidates() -> None:
-    house = House(D, ["/d/x"])
-    house.store = {**D, "/d/x": "2"}
-    hit = [house.difference.note(b"/d/x", house.answered, at) for at in range(1, 100)]
+    watched = WatchedStore(D, ["/d/x"])
+    watched.store = {**D, "/d/x": "2"}
+    hit = [watched.difference.note(b"/d/x", watched.answered, at) for at in range(1, 100)]
     assert {node.path if node else None for node in hit} == {b"/d/x"}
     assert hit[0] is not None
     assert hit[0].mtime_ns == 99
-    assert house.look() == ["modified /d/x"]
-    assert house.asked == [[b"/d/x"]]
+    assert watched.look() == ["modified /d/x"]
+    assert watched.asked == [[b"/d/x"]]
 
 
 def test_what_the_store_does_not_answer_is_asked_again() -> None:
-    def write(house: House) -> None:
-        house.store = {**D, "/d/x": "2"}
-        house.event("/d/x")
-        house.difference.questions()
-        house.difference.unanswered()
+    def write(watched: WatchedStore) -> None:
+        watched.store = {**D, "/d/x": "2"}
+        watched.event("/d/x")
+        watched.difference.questions()
+        watched.difference.unanswered()
 
     assert following(write, D, "/d/x") == ["modified /d/x"]
 
 
 def test_what_the_store_refuses_to_say_is_not_told() -> None:
-    house = House(D, ["/d/x"])
-    house.event("/d/x")
-    assert house.difference.questions() == [b"/d/x"]
-    assert list(house.difference.answers({}, NOW_S)) == []
-    assert not house.difference.is_waiting
+    watched = WatchedStore(D, ["/d/x"])
+    watched.event("/d/x")
+    assert watched.difference.questions() == [b"/d/x"]
+    assert list(watched.difference.answers({}, NOW_S)) == []
+    assert not watched.difference.is_waiting
 
 
 def test_only_what_may_be_an_echo_can_wait() -> None:
-    house = House(D, ["/d/x"])
-    house.difference.echoes.expect(b"/d/x", exists=True, value=b"1")
-    house.event("/d/x")
-    assert house.difference.is_waiting
-    assert not house.difference.is_urgent
-    house.event("/d")
-    assert house.difference.is_urgent
+    watched = WatchedStore(D, ["/d/x"])
+    watched.difference.echoes.expect(b"/d/x", exists=True, value=b"1")
+    watched.event("/d/x")
+    assert watched.difference.is_waiting
+    assert not watched.difference.is_urgent
+    watched.event("/d")
+    assert watched.difference.is_urgent

@@ -223,26 +223,24 @@ async def test_a_stream_of_requests_can_be_cancelled() -> None:
         assert 10 <= len(device.served) <= 10 + 65
 
 
-@in_trio
-async def test_closing_ends_all_workers() -> None:
+async def all_end_by(end: Callable[[Device], object]) -> None:
     with opened() as device, trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             for name in "abc":
                 nursery.start_soon(device.work, name, at_once)
             await trio.testing.wait_all_tasks_blocked()
-            device.trio.lowlevel.notify_closing(device.fd)
+            end(device)
         assert sorted(device.ended) == ["a", "b", "c"]
+
+
+@in_trio
+async def test_closing_ends_all_workers() -> None:
+    await all_end_by(lambda device: device.trio.lowlevel.notify_closing(device.fd))
 
 
 @in_trio
 async def test_the_end_of_the_device_ends_all_workers() -> None:
-    with opened() as device, trio.fail_after(10):
-        async with trio.open_nursery() as nursery:
-            for name in "abc":
-                nursery.start_soon(device.work, name, at_once)
-            await trio.testing.wait_all_tasks_blocked()
-            device.unmount()
-        assert sorted(device.ended) == ["a", "b", "c"]
+    await all_end_by(lambda device: device.unmount())
 
 
 def in_use() -> object:

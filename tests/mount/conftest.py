@@ -16,6 +16,7 @@ from tests.mount.mounting import Mounted
 from tests.mount.outside import Outside, Tap
 from tests.xen.daemons import KINDS, Daemon
 from tests.xen.link import Link
+from xsfs.server import running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +51,19 @@ def shared_mount(fuse: None, shared_daemon: Daemon) -> Iterator[Path]:
     """The mountpoint of a daemon's store, for all tests of a module."""
     with Mounted(shared_daemon.socket) as mounted:
         yield mounted.path
+
+
+@pytest.fixture
+def guest_home(fuse: None) -> Iterator[Mounted]:
+    """A guest's mount of its home, in which it owns `mine` and may only read `theirs`."""
+    home = b"/local/domain/5"
+    values = {home + b"/mine": b"1", home + b"/theirs": b"1"}
+    perms = {home: [b"n5"], home + b"/theirs": [b"n0", b"r5"]}
+    with (
+        running(values, perms=perms, domains=[5]) as path,
+        Mounted(path.domains[5], f"root={home.decode()}") as mounted,
+    ):
+        yield mounted
 
 
 @dataclass

@@ -269,22 +269,13 @@ def test_the_stores_quota_is_a_clear_error(fuse: None) -> None:
         assert sh("cat x", mounted.path) == "1\n"
 
 
-def test_a_patch_that_fails_half_way_dooms_the_transaction(fuse: None) -> None:
-    values = {b"/local/domain/5/mine": b"1", b"/local/domain/5/theirs": b"1"}
-    with (
-        running(values, domains=[5]) as path,
-        Mounted(path.domains[5], "root=/local/domain/5") as mounted,
-    ):
-        with Client(path) as client:
-            client.set_perms(b"/local/domain/5", [b"n5"])
-            client.set_perms(b"/local/domain/5/mine", [b"n5"])
-            client.set_perms(b"/local/domain/5/theirs", [b"n0", b"r5"])
-        patch = """'{"mine": "2", "theirs": "2"}'"""
-        done = run(
-            f"mkdir .transactions/t; echo {patch} | cp /dev/stdin .transactions/t/.json",
-            mounted.path,
-        )
-        assert "Permission denied" in done.stderr
-        done = run("echo 1 > .transactions/t/.commit", mounted.path)
-        assert "Operation canceled" in done.stderr
-        assert sh("cat mine; ls -A .transactions", mounted.path) == "1\n"
+def test_a_patch_that_fails_half_way_dooms_the_transaction(guest_home: Mounted) -> None:
+    patch = """'{"mine": "2", "theirs": "2"}'"""
+    done = run(
+        f"mkdir .transactions/t; echo {patch} | cp /dev/stdin .transactions/t/.json",
+        guest_home.path,
+    )
+    assert "Permission denied" in done.stderr
+    done = run("echo 1 > .transactions/t/.commit", guest_home.path)
+    assert "Operation canceled" in done.stderr
+    assert sh("cat mine; ls -A .transactions", guest_home.path) == "1\n"

@@ -8,16 +8,13 @@ that no request whatever upsets it.
 
 from __future__ import annotations
 
-import sys
-import tracemalloc
-
 import pytest
 
 from tests.server.invariants import check
 from tests.xen.wire import Op
 from xsfs.errors import InvalidPath
 from xsfs.protocol.packet import PacketParser
-from xsfs.server import C_XENSTORED, OXENSTORED, Rules, Store
+from xsfs.server import OXENSTORED, Store
 from xsfs.server.access import Entry, Perms, Right, parse
 from xsfs.server.dispatch import handle
 
@@ -296,41 +293,6 @@ class TestDomains:
         assert dom0.ask(Op.GET_PERMS, b"/\0") == b"n0\0"
         assert dom0.ask(Op.READ, b"/tool/xenstored\0") == b""
         check(store)
-
-
-def work(store: Store, op: int, payload: bytes, tx_id: int = 0) -> tuple[int, int]:
-    """What a request takes: how many calls, and bytes of memory at the most."""
-    client = Client(store)
-    calls = 0
-
-    def count(*_: object) -> None:
-        nonlocal calls
-        calls += 1
-
-    tracemalloc.start()
-    sys.setprofile(count)
-    try:
-        handle(store, client.peer, op, 1, tx_id, payload)
-    finally:
-        sys.setprofile(None)
-        peak = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-    return calls, peak
-
-
-@pytest.mark.parametrize("rules", [C_XENSTORED, OXENSTORED], ids=lambda rules: rules.name)
-def test_a_transaction_starts_alike_on_any_number_of_nodes(rules: Rules) -> None:
-    found = []
-    for nodes in (10, 10_000):
-        store = Store(rules)
-        store.load({b"/%d/%d" % (number % 100, number): b"" for number in range(nodes)})
-        # What is made once is made.
-        work(store, Op.TRANSACTION_START, b"\0")
-        found.append(work(store, Op.TRANSACTION_START, b"\0"))
-    (few_calls, few_bytes), (many_calls, many_bytes) = found
-    assert few_calls == many_calls
-    # Greater numbers take a few bytes more.
-    assert many_bytes - few_bytes < 200
 
 
 class TestLikeOxenstored:
