@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Who may do what with a node: permission entries and the rights they give. Pure.
+"""The permissions of nodes: entries, and the rights that they give. Pure.
 
 Source: xenstore.txt, "Permissions"; the order of the checks is xenstored's.
 """
@@ -38,7 +38,7 @@ class Entry(NamedTuple):
 
 
 class Perms(NamedTuple):
-    """Who may do what with a node."""
+    """The permissions of a node."""
 
     # The first one names the owner, and what all others may do.
     entries: tuple[Entry, ...]

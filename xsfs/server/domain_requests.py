@@ -35,7 +35,7 @@ def release(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
 
 
 def resume(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
-    """Nothing to do where no domain shuts down."""
+    """Nothing to do, as no domain shuts down here."""
     _introduced(store, number(one(payload)))
     return OK
 

@@ -49,12 +49,12 @@ class Listener:
         self.store = store
         self._paths = paths
         self._epoll = select.epoll()
-        # What to call when epoll tells of a descriptor, with the events.
+        # What to call, with the events, when epoll reports a descriptor.
         self._turns: dict[int, Callable[[int], None]] = {}
         self._transports: set[Transport] = set()
-        # Those that have something to send, or are to be closed.
+        # Transports that have something to send, or are to be closed.
         self._waiting: set[Transport] = set()
-        # Listening sockets that are left alone until a descriptor is free.
+        # Listening sockets that accept nothing until a descriptor is free.
         self._paused: list[socket.socket] = []
         self._wake = os.eventfd(0)
         # Functions that other threads want called in this one.
@@ -108,7 +108,7 @@ class Listener:
         return self._epoll.fileno()
 
     def turn(self, timeout_s: float | None) -> None:
-        """Wait for epoll, up to `timeout_s` (None: without limit), and serve who is ready."""
+        """Wait for epoll, up to `timeout_s` (None: without limit), and serve what is ready."""
         for number, events in self._epoll.poll(timeout_s):
             turn = self._turns.get(number)
             if turn is not None:

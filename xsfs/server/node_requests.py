@@ -35,7 +35,7 @@ def directory_part(store: Store, peer: Peer, view: View, payload: bytes) -> byte
     rest = _children(store, node)[start:] if start >= 0 else b""
     room = PAYLOAD_MAX - len(head) - 1
     if len(rest) <= room:
-        # An empty name tells that this is the end.
+        # An empty name marks the end.
         return head + rest + b"\0"
     return head + rest[: rest.rfind(b"\0", 0, room) + 1]
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """One client as the store knows it: who it is, its transactions, what waits to be sent.
 
-Pure: whoever has the client's socket takes the bytes, and is woken when there are some. Not
+Pure: the owner of the client's socket takes the bytes, and is woken when there are some. Not
 thread-safe.
 """
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Bytes of events that may wait for a client that does not read, before the connection is given
 # up. xenstored lets domains have 2 MiB (the default of its quota `memory`), and sockets
-# everything. Replies do not count: whoever serves the client stops reading its requests.
+# everything. Replies do not count: while they wait, no requests of the client are read.
 EVENTS_MAX_DOMAIN = 2 << 20
 EVENTS_MAX_DOM0 = 64 << 20
 

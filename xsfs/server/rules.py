@@ -3,7 +3,7 @@
 """Where the two real daemons differ, as one value each: what `--like` chooses. Pure data.
 
 The default is C xenstored, with the additions of the newest protocol text. Everything that
-a client can tell apart and that is not listed here is C xenstored's way in both.
+a client can distinguish and that is not listed here is as in C xenstored in both.
 """
 
 from __future__ import annotations

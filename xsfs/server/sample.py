@@ -21,7 +21,7 @@ _CONNECTED = b"4"
 
 
 class Guest(NamedTuple):
-    """What tells the guests of the sample apart."""
+    """The differences between the guests of the sample."""
 
     domid: int
     name: bytes

@@ -166,8 +166,8 @@ class Store:
         """The node at `path`, None if there is none.
 
         Raises:
-            StoreError: EACCES if the peer may not do this, or may not know that there is
-                no node, which the nearest node above tells.
+            StoreError: EACCES if the peer may not do this; or if there is no node and the
+                permissions of the nearest node above do not let the peer know that.
         """
         node = view.get(path)
         if node is None:

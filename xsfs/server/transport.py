@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""One client's socket: what comes is given to the store, what the store queues is sent.
+"""One client's socket: passes received requests to the store, and sends what the store queues.
 
-Requests of a client that does not read are left alone once its replies pile up; its connection
-is closed when its events do, and when it breaks the protocol. Never blocks: the caller waits for
+Requests of a client that does not read stay unread when too many replies wait; its connection is
+closed when too many events do, and when it breaks the protocol. Never blocks: the caller waits for
 the socket.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# What is received at once is answered at once: a few milliseconds' worth.
+# How much is received, and then answered, at a time: a few milliseconds' worth.
 _RECEIVE_MAX = 1 << 16
 
 # Requests are left alone while this much waits to be sent: enough for thousands of replies
@@ -57,7 +57,7 @@ class Transport:
         self._parser = PacketParser(PAYLOAD_MAX)
         # Requests that have been received, and wait until there is room for their replies.
         self._requests: deque[Packet] = deque()
-        # Nothing more is received: the client goes when all is answered.
+        # The client has sent its last: its connection is closed when all is answered.
         self._ended = False
         self._unsent = memoryview(b"")
 
@@ -74,7 +74,7 @@ class Transport:
             while requests and not peer.closed and self._has_room():
                 handle(self._store, peer, *requests.popleft())
         except Exception:
-            # A fault of the store itself ends this connection alone.
+            # An error of the store itself ends only this connection.
             _log.exception("a request failed")
             peer.close()
 
@@ -106,7 +106,7 @@ class Transport:
         return interest != before
 
     def close(self) -> None:
-        """Let go of the client."""
+        """Close the socket, and make the store forget the client."""
         self.closed = True
         self.socket.close()
         self._store.disconnect(self._peer)

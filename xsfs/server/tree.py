@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from xsfs.server.access import Perms
 
-# Their permissions say who hears the special watches; they are in no listing.
+# Their permissions decide who gets events of the special watches; they are in no listing.
 INTRODUCE = b"@introduceDomain"
 RELEASE = b"@releaseDomain"
 SPECIAL = (INTRODUCE, RELEASE)

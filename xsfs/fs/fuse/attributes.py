@@ -75,8 +75,8 @@ class Attributes:
             mode, size = stat.S_IFLNK | 0o777, len(self._entries.link(inode))
         entry.st_ino = inode.ino
         entry.st_mode = mode
-        # The kernel takes an inode without links for removed when it drops an entry of it: a watch
-        # would end before its last events were played.
+        # When the kernel drops an entry of an inode without links it takes the inode for removed,
+        # which would end a watch before its last events were raised.
         entry.st_nlink = 1 if node.alive or self._is_unsettled(node) else 0
         entry.st_uid, entry.st_gid = self._owner
         entry.st_size = size

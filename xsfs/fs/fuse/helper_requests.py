@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Answers to the event helper's requests: from memory, and never touching the store.
+"""Answers the event helper's requests from memory, without asking the store.
 
-What it is about to create is not there yet, what it is about to remove still is, and nothing
-else that it asks changes anything.
+To the helper, a node whose creation is to be announced does not exist yet, and a node whose removal
+is to be announced still does. None of its requests changes the store.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from xsfs.fs.model.table import NodeTable
     from xsfs.fs.virtual.entries import Entries
 
-# The handle of all that the helper has open; those of others count from 1.
+# The one handle of all files that the helper opens; those of others count from 1.
 HELPER_HANDLE = 0
 
 
 class HelperRequests:
-    """Plays along with the helper's injections: the handlers of all that it asks."""
+    """The handlers for the helper's requests: its operations succeed, so that events are raised."""
 
     def __init__(
         self, table: NodeTable, entries: Entries, attributes: Attributes, queue: NotificationQueue
@@ -47,7 +47,7 @@ class HelperRequests:
     def lookup(
         self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
-        """An entry as the helper is to see it.
+        """An entry as it was before the events that are still to be raised.
 
         Raises:
             FSError: ENOENT.
@@ -74,11 +74,11 @@ class HelperRequests:
     def mknod(
         self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
-        """The node that the helper believes to create.
+        """Answer a creation by the helper with the node that exists already.
 
         Raises:
-            FSError: EPERM when it was not told to; EAGAIN when the node has been moved away:
-                the kernel would have it in both places.
+            FSError: EPERM when it had no order for this; EAGAIN when the node has been moved
+                away: the kernel would have it in both places.
         """
         injection = self._expected(self._table[parent_inode], name, Kind.CREATED)
         if injection.is_moved and injection.may_fail:
@@ -93,17 +93,17 @@ class HelperRequests:
         return self.mknod(parent_inode, name, mode, 0, ctx)
 
     def unlink(self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> None:
-        """The helper believes to remove a node.
+        """Answer a removal by the helper of a node that is gone already.
 
         Raises:
-            FSError: EPERM when it was not told to; EAGAIN when the kernel is about to take
-                a later directory of that name for removed.
+            FSError: EPERM when it had no order for this; EAGAIN when the kernel would take a
+                later directory of that name for removed.
         """
         parent = self._table[parent_inode]
         injection = self._expected(parent, name, Kind.REMOVED)
         child = parent.node.children.get(name) if parent.node.children else None
         if child is not None and child.alive and not injection.shown:
-            # It did not ask: the name leads it to what it holds, which may be a later node.
+            # Without a lookup: the kernel held the entry, which may lead to a later node.
             inode = child.inode(
                 InodeKind.DIRECTORY if injection.notice.directory else InodeKind.FILE
             )
@@ -115,7 +115,7 @@ class HelperRequests:
 
     rmdir = unlink
 
-    # -- what is there ------------------------------------------------------------------------
+    # -- files --------------------------------------------------------------------------------
 
     def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         """The attributes as they are known."""
@@ -129,22 +129,22 @@ class HelperRequests:
         fh: int | None,
         ctx: pyfuse3.RequestContext,
     ) -> pyfuse3.EntryAttributes:
-        """Times that are set raise their event in the kernel, and are as they are."""
+        """Set nothing: the kernel raises the event all the same."""
         return self.getattr(inode, ctx)
 
     def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
-        """Any file, and nothing stands behind it."""
+        """Open any file, without fetching its value."""
         return pyfuse3.FileInfo(fh=HELPER_HANDLE, direct_io=True)
 
     def write(self, fh: int, off: int, buf: bytes) -> int:
-        """Raises its event in the kernel, and changes nothing."""
+        """Write nothing: the kernel raises the event all the same."""
         return len(buf)
 
     def flush(self, fh: int) -> None:
-        """Nothing was written."""
+        """Nothing to store."""
 
     def release(self, fh: int) -> None:
-        """Nothing was held."""
+        """Nothing to close."""
 
     # -- notices ------------------------------------------------------------------------------
 

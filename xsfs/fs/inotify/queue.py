@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""Carries notices out: kernel caches are invalidated, inotify events raised.
+"""Carries notices out: invalidates kernel caches, then raises inotify events.
 
-First the new state is made readable (kernel_cache.py), then the event raised: by the helper
-process (helper.py), whose operations come back as requests that `NotificationQueue` recognises.
-Used from the trio thread alone.
+First the kernel drops what is out of date (kernel_cache.py), so that the new state is read. Then
+the helper process (helper.py) raises the event, by operations that come back as requests, which
+helper_requests.py answers. Used from the trio thread alone.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# How many injections the helper is given ahead; more would only make an end take longer.
+# How many injections the helper gets ahead; with more an unmount would only take longer.
 _WINDOW = 32
 
-# How many injections may wait; whoever has more is to wait himself.
+# How many injections may wait; the watcher fetches no further changes while there are more.
 _WAITING_MAX = 4096
 
-# How long a request waits for the kernel to drop an entry, in seconds: another request about
+# How long a request waits until the kernel has dropped an entry, in seconds: another request about
 # the same directory may be under way.
 _DROP_S = 1.0
 
@@ -56,7 +56,7 @@ _RESTART_S = 0.2
 
 
 class NotificationQueue:
-    """Takes notices, and sees to it that the kernel and its watchers get them, in order."""
+    """Takes notices, and carries them out in order."""
 
     def __init__(self, table: NodeTable, events: EventMode) -> None:
         self.counts: Counter[str] = Counter(injections=0, merged=0, failed=0, helpers=0)
@@ -65,23 +65,23 @@ class NotificationQueue:
         self._wanted = {"full": frozenset(Kind), "modify": {Kind.MODIFIED}, "off": frozenset()}[
             events
         ]
-        # The helper's process id. 0 would not do for none: so the kernel shows whoever is of
-        # another pid namespace (fuse_get_req in fs/fuse/dev.c: pid_nr_ns).
+        # The helper's process id. None, not 0, without a helper: for processes of other pid
+        # namespaces the kernel gives 0 (fuse_get_req in fs/fuse/dev.c: pid_nr_ns).
         self.helper_pid: int | None = None
         self._orders: socket.socket | None = None
         self._waiting: deque[Injection] = deque()
         self._sent: deque[Injection] = deque()
         self._mergeable: set[tuple[Kind, Node | bytes]] = set()
-        # Each entry's creations and removals that the kernel has not been shown yet, in order.
+        # Each entry's creations and removals that the helper is yet to perform, in order.
         self._unsettled: dict[tuple[Node, bytes], deque[Injection]] = {}
         self._room = trio.Event()
-        # The first helper holds the mount.
+        # Set when the first helper is ready.
         self.attached = trio.Event()
 
     # -- taking ---------------------------------------------------------------------------------
 
     def post(self, notice: Notice) -> None:
-        """Have a notice carried out, when anybody can be waiting for it."""
+        """Carry a notice out; raise its event only if a program can be watching for it."""
         node, parent = notice.node, notice.parent.inode(InodeKind.DIRECTORY)
         if node is not None:
             self.invalidate(node)
@@ -112,25 +112,25 @@ class NotificationQueue:
             is_taken = later is not None and any(inode.lookups for inode in later.inodes)
             is_left = notice.kind is Kind.REMOVED and notice.directory
             if parent is not None and (is_taken or is_left):
-                # The kernel is to ask again what the name leads to: not to take a later node for
-                # the one that goes, nor to let anybody into a directory that is being removed,
-                # where all is ENOENT (S_DEAD in fs/namei.c), also what the store has again.
+                # The kernel must look the name up again: not to take a later node for the one
+                # that is removed, nor to let a program into a directory that is being removed,
+                # where everything is ENOENT (S_DEAD in fs/namei.c), even if the store has it again.
                 self.stale.entry(parent.ino, notice.name)
         self._waiting.append(injection)
         self._push()
 
     def is_unsettled(self, node: Node) -> bool:
-        """Whether a creation or removal of that name is to be played to the kernel yet."""
+        """Whether a creation or removal of that name is yet to be performed by the helper."""
         return node.parent is not None and (node.parent, node.name) in self._unsettled
 
     def invalidate(self, node: Node) -> None:
-        """Have the kernel ask again for a node's attributes."""
+        """Make the kernel fetch a node's attributes again."""
         for inode in node.inodes:
             if inode.lookups:
                 self.stale.inode(inode.ino)
 
     async def became_directory(self, node: Node, wait: bool) -> None:
-        """Have the kernel drop the entry of a file that is a directory by now.
+        """Make the kernel drop the entry of a file that has become a directory.
 
         Args:
             wait: return when it is done; not for a request about that entry's directory, which
@@ -145,13 +145,13 @@ class NotificationQueue:
                 await self.stale.settle()
 
     def invalidate_all(self) -> None:
-        """Have the kernel ask again for everything."""
+        """Make the kernel fetch all attributes again."""
         for inode in self._table:
             if inode.lookups:
                 self.stale.inode(inode.ino)
 
     async def has_room(self) -> None:
-        """Wait until not too many notices wait."""
+        """Wait until there is room for more notices."""
         while len(self._waiting) >= _WAITING_MAX and self._wanted:
             self._room = trio.Event()
             await self._room.wait()
@@ -164,7 +164,7 @@ class NotificationQueue:
             self.stale.entry(parent.ino, notice.name, gone.ino if gone is not None else 0)
 
     def _done(self, injection: Injection) -> None:
-        """An injection that waited is under way no more."""
+        """Forget an injection that was performed or dropped."""
         if injection.done is not None:
             injection.done.set()
         notice = injection.notice
@@ -182,7 +182,7 @@ class NotificationQueue:
             self._table.prune(notice.node)
 
     async def settle(self) -> None:
-        """Wait until all that was given so far has been carried out."""
+        """Wait until all notices so far have been carried out."""
         await self.stale.settle()
         for injections in (self._waiting, self._sent):
             if injections:
@@ -195,7 +195,7 @@ class NotificationQueue:
     # -- for the requests of the helper -------------------------------------------------------
 
     def expected(self, parent: Node, name: bytes) -> Injection | None:
-        """The next creation or removal of this entry that the kernel is shown, if there is one.
+        """The next creation or removal of this entry that the helper performs, if there is one.
 
         Until then the helper sees the entry as it was before.
         """
@@ -205,9 +205,9 @@ class NotificationQueue:
     # -- the helper ---------------------------------------------------------------------------
 
     async def run(self, device: int, is_mounted: Callable[[], bool]) -> None:
-        """Keep a helper for the mount of that device number, and give it what there is to do.
+        """The task: run a helper for the mount of that device number, and send it injections.
 
-        Returns when the mount is gone from where we could see it.
+        Returns when the mount is gone from this mount namespace.
         """
         while True:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -225,7 +225,7 @@ class NotificationQueue:
                 finally:
                     self._orders = None
                     self.helper_pid = None
-            # It hangs up by ending.
+            # The helper hung up, as it has ended or is about to.
             await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
             if not is_mounted():
                 self._wanted = frozenset()
@@ -245,7 +245,7 @@ class NotificationQueue:
             await trio.sleep(_RESTART_S)
 
     async def _serve(self, orders: socket.socket) -> None:
-        """Until the helper ends."""
+        """Serve one helper until it ends."""
         if not await _receive(orders):
             return
         self._orders = orders
@@ -256,7 +256,7 @@ class NotificationQueue:
             self._push()
 
     def _push(self) -> None:
-        """Give the helper what it can take, unless something is to be made readable first."""
+        """Send the helper what it can take, unless the kernel has something to drop first."""
         while self._waiting and len(self._sent) < _WINDOW and self._orders is not None:
             if self.stale.busy:
                 return
@@ -267,10 +267,10 @@ class NotificationQueue:
                 try:
                     self._orders.send(injection.letter + injection.path)
                 except BlockingIOError:
-                    # Its answers to what it has will bring us back.
+                    # Its socket is full: its next answer brings us back here.
                     return
                 except OSError:
-                    # It is gone; `run` will see.
+                    # The helper has ended; `run` starts another.
                     self._orders = None
                     return
                 self._sent.append(injection)
@@ -300,7 +300,7 @@ class NotificationQueue:
 
 
 def _is_watchable(notice: Notice) -> bool:
-    """Whether the kernel holds what somebody can be watching."""
+    """Whether the kernel holds an inode on which a program can watch for this."""
     parent, node = notice.parent.inode(InodeKind.DIRECTORY), notice.node
     if parent is not None and parent.user_visible:
         return True
@@ -308,21 +308,21 @@ def _is_watchable(notice: Notice) -> bool:
 
 
 def _key(notice: Notice) -> tuple[Kind, Node | bytes]:
-    """Notices of one key that wait are as good as one."""
+    """Waiting notices with the same key are merged into one."""
     return notice.kind, notice.name if notice.node is None else notice.node
 
 
 def _start(orders: socket.socket, device: int) -> subprocess.Popen[bytes]:
-    # From the main thread: the helper hears when the thread dies that started it.
+    # From the main thread: the helper gets its signal when the thread that started it dies.
     command = [sys.executable, "-I", "-S", helper.__file__, str(device), str(os.getpid())]
     return subprocess.Popen(
         command,
         stdin=orders.fileno(),
-        # Whoever started the daemon may wait for the end of its output.
+        # A program that started the daemon may wait for the end of its output.
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        # Out of reach of the terminal's signals, but no session of its own: that has a scheduling
-        # group of its own (sched(7), autogroup), in which it was seen to wait for seconds.
+        # A group of its own, which gets no signals from the terminal; but not a session, which has
+        # its own scheduling group (sched(7), autogroup) and was seen to wait for seconds.
         process_group=0,
         cwd="/",
     )
