@@ -66,7 +66,7 @@ help:
 	@echo 'make lint   style and types'
 	@echo 'make venv   a Python environment with xsfs in .venv'
 	@echo 'make xen    the real daemons for tests and trials, below build/xen'
-	@echo 'make bench  figures; make soak: long runs; make fuzz: any bytes to whatever takes some'
+	@echo 'make bench  figures; make soak: long runs; make fuzz: random input to all parsers'
 	@echo 'make clean  remove .venv and build'
 
 run: venv debian-show
@@ -165,6 +165,12 @@ soak: venv xen
 		$(BIN)/python -m tests.soak.endurance $$daemon 540 || exit 1; \
 	done
 	$(BIN)/python -m tests.soak
+
+# Continues where the last run ended, below build/fuzz; SECONDS for each target.
+SECONDS ?= 60
+fuzz: venv
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
+	$(BIN)/python -m tests.soak.fuzz --seconds $(SECONDS)
 
 clean:
 	rm -rf .venv build
