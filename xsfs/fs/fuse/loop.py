@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 # How many requests are taken, and for how long in seconds, before all others have their turn.
-_STREAK = 64
-_STREAK_S = 0.002
+_STREAK = 16
+_STREAK_S = 0.0005
 
 # The releases of pyfuse3 whose loop is as described above.
 _KNOWN = re.compile(r"3\.5\.")
