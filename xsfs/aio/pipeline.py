@@ -123,6 +123,11 @@ class Pipeline(AsyncNodeVerbs):
         """The ordinal, on this connection, of the request that was answered last."""
         return self._connection.answered
 
+    def has_input(self) -> bool:
+        """Whether the store has sent something that is to be read."""
+        stream = self._connection.stream
+        return stream is not None and stream.input.is_readable()
+
     @property
     def epoch(self) -> int:
         """How many connections there have been."""

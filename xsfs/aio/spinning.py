@@ -6,6 +6,10 @@ from __future__ import annotations
 
 import select
 from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # How long to spin, in seconds, and for how long not to spin again if nothing came twice in a row:
 # then the peer is slow, or needs this processor; once may be the end of a quick conversation.
@@ -34,11 +38,15 @@ class SpinningPoll:
         """Whether there is something to read now."""
         return bool(self._poll.poll(0))
 
-    def is_readable_soon(self) -> bool:
-        """Whether there is something to read now or within the time of a spin."""
+    def is_readable_soon(self, is_called: Callable[[], bool] = lambda: False) -> bool:
+        """Whether there is something to read now or within the time of a spin.
+
+        Args:
+            is_called: whether the caller has something else to do, and is not to spin.
+        """
         start_s = now_s = monotonic()
         while not self._poll.poll(0):
-            if now_s < self._spin_again_s:
+            if now_s < self._spin_again_s or is_called():
                 return False
             now_s = monotonic()
             if now_s > start_s + _SPIN_S:

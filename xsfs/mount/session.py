@@ -136,7 +136,7 @@ class Session:
                 # Ignored when started by nohup(1): then the mount outlives the terminal.
                 end_signals.append(signal.SIGHUP)
             signals = stack.enter_context(trio.open_signal_receiver(*end_signals))
-            stack.enter_context(loop.installed())
+            stack.enter_context(loop.installed(self._fs.client.has_input))
             device = self._mount()
             stack.push(partial(self._close, device))
             self._fs.queue.stale.active = True

@@ -7,7 +7,8 @@ a lock, so that one worker alone waits, and waits for the device to be readable.
 step is a pass of the scheduler, and one of them an epoll_wait(2): together as much as a short
 request costs. Its workers find trio through one module global, which pyfuse3.asyncio replaces
 to run on asyncio; here it is replaced by trio's functions, but for the lock and the wait. A program
-that got an answer mostly asks again within microseconds: the wait spins for that (aio/spinning.py).
+that got an answer mostly asks again within microseconds: the wait spins for that (aio/spinning.py),
+unless there is something else to do.
 
 The device is made non-blocking. A request is taken back when its caller is killed; when it was
 what made the device readable, a blocking read(2) stops the whole process until somebody asks for
@@ -53,15 +54,18 @@ def is_as_expected() -> bool:
 
 
 @contextmanager
-def installed() -> Iterator[None]:
+def installed(is_called: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Make pyfuse3 use this loop, if it is a release for which that works; else its own.
 
     To be entered before `pyfuse3.init`, and left after `pyfuse3.main`.
+
+    Args:
+        is_called: whether the trio thread has something else to do, and is not to spin.
     """
     if not is_as_expected():
         yield
         return
-    pyfuse3.trio = Loop()  # type: ignore[attr-defined]
+    pyfuse3.trio = Loop(is_called)  # type: ignore[attr-defined]
     try:
         yield
     finally:
@@ -99,8 +103,9 @@ class Loop:
     current_task = staticmethod(trio.lowlevel.current_task)
     current_trio_token = staticmethod(trio.lowlevel.current_trio_token)
 
-    def __init__(self) -> None:
+    def __init__(self, is_called: Callable[[], bool]) -> None:
         self._device = -1
+        self._is_called = is_called
         self._poll = SpinningPoll()
         self._is_awaited = False
         self._is_closing = False
@@ -138,7 +143,11 @@ class Loop:
             self._device = device
             self._poll.register(device)
             os.set_blocking(device, False)
-        if self._left and monotonic() < self._until_s and self._poll.is_readable_soon():
+        if (
+            self._left
+            and monotonic() < self._until_s
+            and self._poll.is_readable_soon(self._is_called)
+        ):
             self._left -= 1
             return
         try:
