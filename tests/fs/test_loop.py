@@ -15,6 +15,7 @@ import pytest
 import trio
 import trio.testing
 
+from xsfs.aio import spinning
 from xsfs.fs.fuse import loop
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ def in_trio(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 class Device:
     """Requests of a byte each, and workers as pyfuse3 has them."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_called: Callable[[], bool]) -> None:
         self.fd, self._kernel = os.pipe2(os.O_NONBLOCK)
-        self.trio = loop.Loop(lambda: False)
+        self.trio = loop.Loop(is_called)
         self.served: list[str] = []
         self.ended: list[str] = []
 
@@ -72,8 +73,8 @@ class Device:
 
 
 @contextmanager
-def opened() -> Iterator[Device]:
-    device = Device()
+def opened(is_called: Callable[[], bool] = lambda: False) -> Iterator[Device]:
+    device = Device(is_called)
     try:
         yield device
     finally:
@@ -130,6 +131,24 @@ async def test_a_stream_of_requests_leaves_the_others_their_turns(
             # in the next.
             assert 1 < longest <= 2 * (16 + len(workers))
             nursery.cancel_scope.cancel()
+
+
+@in_trio
+async def test_it_does_not_spin_when_there_is_something_else_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spinning, "_SPIN_S", 60.0)
+    monkeypatch.setattr(loop, "_STREAK_S", 60.0)
+    with opened(is_called=lambda: True) as device:
+        start_s = time.monotonic()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(device.work, "a", at_once)
+            for count in (1, 2):
+                device.ask(b".")
+                async for _ in passes(lambda n=count: len(device.served) == n):  # type: ignore[misc]
+                    pass
+            nursery.cancel_scope.cancel()
+        assert time.monotonic() < start_s + 30
 
 
 @in_trio
