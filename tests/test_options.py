@@ -50,8 +50,11 @@ def test_options_are_understood(text: str, field: str, value: object) -> None:
         ("uid=-1", "option uid=-1: a number is expected"),
         ("uid=4294967295", "option uid=4294967295: a number is expected"),
         ("umask=8", "option umask=8: an octal mask is expected, as in umask=022"),
-        ("timeout=0", "option timeout=0: seconds are expected, more than 0"),
-        ("timeout=nan", "option timeout=nan: seconds are expected, more than 0"),
+        ("timeout=0", "option timeout=0: seconds are expected, more than 0 and less than 86400"),
+        (
+            "timeout=nan",
+            "option timeout=nan: seconds are expected, more than 0 and less than 86400",
+        ),
         ("root=local", "option root=local: an absolute store path is expected"),
         ("root=/a.b", "option root=/a.b: an absolute store path is expected"),
         ("cache=some", "option cache=some: one of strict, watch, off is expected"),

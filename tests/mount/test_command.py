@@ -190,7 +190,8 @@ def test_a_store_that_is_not_there(fuse: None, mountpoint: Path, rundir: Path) -
     with socket.socket(socket.AF_UNIX) as deaf:
         deaf.bind(str(path))
     assert refused(path, mountpoint) == (
-        f"cannot connect to {path}: Connection refused; nobody listens there; is xenstored running?"
+        f"cannot connect to {path}: Connection refused; "
+        "no process listens there; is xenstored running?"
     )
     path.unlink()
     path.touch()

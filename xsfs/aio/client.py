@@ -39,7 +39,7 @@ _NOT_OPEN = "the transaction is not open: use it in an async with statement"
 class Client(AsyncStoreVerbs):
     """A connection to a XenStore, in an `async with` statement under trio or asyncio.
 
-    A lost connection is made anew, with its watches; requests that only read are repeated.
+    A lost connection is restored, with its watches; requests that only read are repeated.
     Every method that asks the store may raise `StoreError` (what the store said), `Timeout`
     (the request may yet be carried out), `ConnectionError` (the client is not running, or the
     connection was lost before the reply came, and the request is not one to repeat),

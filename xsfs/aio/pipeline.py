@@ -11,6 +11,7 @@ comes. Not here: the connection and its loss (reconnecting.py), the operations b
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar, cast
 
@@ -398,6 +399,5 @@ class Pipeline(AsyncNodeVerbs):
 
     def _send_unawaited(self, request: Request[object], tx_id: int = 0) -> None:
         """Send a request without waiting for its reply, if there is a connection."""
-        stream = self._connection.stream
-        if stream is not None and tx_id >> _TX_ID_BITS in (0, self.epoch):
-            self._send(stream, [request], tx_id)
+        with suppress(errors.ConnectionError):
+            self._send(self._usable_stream(tx_id), [request], tx_id)

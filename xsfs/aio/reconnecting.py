@@ -164,7 +164,7 @@ class ReconnectingConnection:
         """
         await self._connected.wait()
         # `stop` sets the event too; then this raises.
-        assert self.runtime
+        _ = self.runtime
 
     def want(self) -> None:
         """Try at once to connect, if there is no connection."""

@@ -165,7 +165,7 @@ class xs:
     # -- watches ------------------------------------------------------------------------------
 
     def watch(self, path: str | bytes, token: object) -> None:
-        """Have an event for every change of `path` or of a node below it.
+        """Set a watch: an event for every change of `path` or of a node below it.
 
         Args:
             token: any object; comes back with the events. Two that are equal are two tokens.
@@ -182,7 +182,7 @@ class xs:
                 raise
 
     def unwatch(self, path: str | bytes, token: object) -> None:
-        """Take back a watch."""
+        """Remove a watch."""
         with self._lock:
             entry = self._tokens.get(id(token))
             # With a token that no watch has, so that the store checks the path and refuses.

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 _READ_SIZE = 8192
 
 # How long to spin for the reply to a single request before going to sleep for it, in
-# seconds, and how long not to try again when that was in vain. xenstored answers within
-# microseconds, in two writes: who sleeps is woken twice.
+# seconds, and for how long not to spin again if it did not come. xenstored answers within
+# microseconds, in two writes, which would wake a sleeping thread twice.
 _SPIN_S = 3e-4
 _DO_NOT_SPIN_S = 0.1
 

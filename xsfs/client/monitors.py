@@ -80,7 +80,7 @@ class Monitor:
             self._close_poll()
 
     def watch(self, wpath: bytes, token: bytes, depth: int | None = None) -> None:
-        """Have an event for every change of `wpath` or of a node below it.
+        """Set a watch: an event for every change of `wpath` or of a node below it.
 
         The first event comes at once. Changes made in a transaction count when committed;
         events may come for no change at all.
@@ -111,7 +111,7 @@ class Monitor:
                 raise
 
     def unwatch(self, wpath: bytes, token: bytes) -> None:
-        """Take back a watch.
+        """Remove a watch.
 
         Raises:
             NotFound: this monitor has no such watch.

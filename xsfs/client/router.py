@@ -94,7 +94,7 @@ class Router:
         self.close()
 
     def subscribe(self, token: bytes, monitor: Subscriber) -> None:
-        """Deliver the events of all watches with that token to a monitor, whoever set them.
+        """Deliver the events of all watches with that token to a monitor, also if others set them.
 
         `Monitor.wait` returns those of the monitor's own watches, or with `unwatched` all.
         """

@@ -136,7 +136,7 @@ def _logging(
 
 @contextmanager
 def _stderr_logged() -> Iterator[None]:
-    """Have a thread log what is written to descriptor 2, each line a warning."""
+    """Log what is written to descriptor 2, in a thread, each line as a warning."""
     lines, written = os.pipe2(os.O_CLOEXEC)
     # What the pipe cannot take is lost, so that no writer waits.
     os.set_blocking(written, False)

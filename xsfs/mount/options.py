@@ -127,6 +127,9 @@ _SWITCHES = {
     "debug": "debug",
     "nonempty": "nonempty",
 }
+# The limit of `timeout=`, a day: more is a typing error.
+_TIMEOUT_MAX_S = 86400
+
 # Options that go to the kernel's security modules.
 _SECURITY = frozenset({"context", "fscontext", "defcontext", "rootcontext"})
 
@@ -189,8 +192,11 @@ def _seconds(name: str, value: str) -> dict[str, object]:
         seconds = float(value)
     except ValueError:
         seconds = 0
-    if not 0 < seconds < 86400:
-        raise OptionError(f"option {name}={value}: seconds are expected, more than 0")
+    if not 0 < seconds < _TIMEOUT_MAX_S:
+        raise OptionError(
+            f"option {name}={value}: seconds are expected, more than 0 and less than "
+            f"{_TIMEOUT_MAX_S}"
+        )
     return {"timeout_s": seconds}
 
 

@@ -18,7 +18,7 @@ EMBEDDED = "embedded"
 _IS_IT_RUNNING = "is xenstored running?"
 _HINTS = {
     errno.ENOENT: _IS_IT_RUNNING,
-    errno.ECONNREFUSED: f"nobody listens there; {_IS_IT_RUNNING}",
+    errno.ECONNREFUSED: f"no process listens there; {_IS_IT_RUNNING}",
     errno.EACCES: "are you root?",
     errno.EPERM: "are you root?",
 }

@@ -187,7 +187,7 @@ def watch(path: bytes, token: bytes, depth: int | None = None) -> Request[None]:
 
 
 def unwatch(path: bytes, token: bytes) -> Request[None]:
-    """Take back what `watch` asked for."""
+    """Remove a watch."""
     return Request(Op.UNWATCH, _fields(paths.check_watched(path), token), _nothing)
 
 

@@ -66,7 +66,7 @@ class Listener:
         """Open the sockets; clients can connect from now on.
 
         Raises:
-            OSError: a socket cannot be made, or somebody listens there.
+            OSError: a socket cannot be made, or another process listens there.
         """
         with contextlib.ExitStack() as stack:
             stack.callback(self._epoll.close)
@@ -87,7 +87,7 @@ class Listener:
             self.turn(None)
 
     def call_soon(self, function: Callable[[], None]) -> None:
-        """Have the thread that serves call a function; from any thread or signal handler."""
+        """Call a function in the thread that serves; from any thread or signal handler."""
         self._calls.append(function)
         os.eventfd_write(self._wake, 1)
 
@@ -99,7 +99,7 @@ class Listener:
         """Listen at one more path, for a domain that is introduced by this.
 
         Raises:
-            OSError: the socket cannot be made, or somebody listens there.
+            OSError: the socket cannot be made, or another process listens there.
         """
         self._listen(self._stack, domid, path)
 
@@ -199,7 +199,7 @@ async def serve(
         domains: sockets that speak as other domains, by domain id; these are introduced.
 
     Raises:
-        OSError: a socket cannot be made, or somebody listens there.
+        OSError: a socket cannot be made, or another process listens there.
     """
     with Listener(store, {0: path, **(domains or {})}) as listener:
         task_status.started()
@@ -220,7 +220,7 @@ def _listening(path: str) -> Iterator[socket.socket]:
             number = error.errno or errno.ENAMETOOLONG
             raise OSError(number, os.strerror(number), path) from None
         try:
-            # Nobody can connect before listen().
+            # Clients can connect only after listen().
             os.chmod(path, 0o600)
             listening.listen(_BACKLOG)
             yield listening
@@ -230,7 +230,7 @@ def _listening(path: str) -> Iterator[socket.socket]:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket that nobody listens on any more."""
+    """Remove a socket that no process listens on any more."""
     with contextlib.suppress(FileNotFoundError), socket.socket(socket.AF_UNIX) as probe:
         if stat.S_ISSOCK(os.lstat(path).st_mode):
             try:

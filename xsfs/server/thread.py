@@ -152,12 +152,12 @@ class Running(str):
         self._call(lambda listener: listener.store.faults.add(fault))
 
     def refuse_nothing(self) -> None:
-        """Take back every `refuse`."""
+        """Undo every `refuse`."""
         self._call(lambda listener: listener.store.faults.clear())
 
     @contextlib.contextmanager
     def stalled(self) -> Iterator[None]:
-        """Let nobody be answered within the block: connections are accepted, requests wait."""
+        """Answer no client within the block: connections are accepted, requests wait."""
         begun, end = threading.Event(), threading.Event()
 
         def work(listener: Listener) -> None:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The nodes: each immutable, in one table by path, with a generation that tells changes.
 
-A change replaces a node, so whoever holds one (a transaction, a snapshot) keeps what it saw,
+A change replaces a node, so a transaction or snapshot that holds one keeps what it saw,
 and starting a transaction costs the same on any number of nodes. Access and watches are not
 known here. Not thread-safe.
 """

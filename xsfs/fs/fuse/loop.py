@@ -10,11 +10,10 @@ to run on asyncio; here it is replaced by trio's functions, but for the lock and
 that got an answer mostly asks again within microseconds: the wait spins for that (aio/spinning.py),
 unless there is something else to do.
 
-The device is made non-blocking. A request is taken back when its caller is killed; when it was
-what made the device readable, a blocking read(2) stops the whole process until somebody asks for
-something else. pyfuse3 does not expect the EAGAIN that comes instead, and lets it end the worker,
-which begins again here. What is lost by that is libfuse's buffer of 1 MB, of which no page was
-touched.
+The device is made non-blocking. The kernel withdraws a request when its caller is killed; if it was
+what made the device readable, a blocking read(2) would stop the whole process until the next
+request. pyfuse3 does not expect the EAGAIN that comes instead, and lets it end the worker, which is
+restarted here. This costs only libfuse's buffer of 1 MB, of which no page was touched.
 
 Programs see no difference but in time. Between two passes of trio's scheduler at most `_STREAK`
 requests are begun, and none after `_STREAK_S`: events, the store's replies, timers and

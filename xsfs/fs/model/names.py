@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Store name and value ↔ file name and content, both ways. Pure.
 
-XenStore names never contain a dot (xenstore.txt, "XenStore paths"), so every name of ours
+XenStore names never contain a dot (xenstore.txt, "XenStore paths"), so every name that xsfs adds
 has one.
 """
 

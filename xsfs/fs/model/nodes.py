@@ -268,7 +268,7 @@ class Node:
 
     @property
     def looked_up(self) -> bool:
-        """Whether the kernel holds its directory, so that somebody may watch that."""
+        """Whether the kernel holds its directory, so that a program may watch it."""
         kind = self.inode(InodeKind.DIRECTORY)
         return kind is not None and kind.user_visible
 

@@ -23,7 +23,7 @@ class Kind(enum.Enum):
 class Notice(NamedTuple):
     """One thing that happened to the entry `name` of a directory.
 
-    `node` is the node behind the entry; None for a file of our own making. Of a node that is a
+    `node` is the node behind the entry; None for a virtual file. Of a node that is a
     directory, MODIFIED is about its own value.
     """
 

@@ -33,5 +33,5 @@ class InodeKind(enum.Enum):
     LINK = enum.auto()
     # A link from NAME.d to NAME, where NAME is a directory already.
     ALIAS = enum.auto()
-    # A file of our own making, and no node's.
+    # A virtual file, which is no node.
     VIRTUAL = enum.auto()

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 FILES_MAX = 64
 BYTES_MAX = 1 << 20
 
-# How long one is kept that nobody has open, in seconds.
+# How long one is kept that is not open, in seconds.
 KEPT_S = 60.0
 
 # patch(1) makes its own with the mode of the file that it patches: `NAME.oXXXXXX`.

@@ -205,7 +205,7 @@ class Subtrees:
                 raise FSError(errno.ENOENT) from None
         turns = Turns()
         for start in range(0, len(plan), _STEP):
-            # A batch that is answered at once has let nobody in.
+            # A batch that is answered at once lets no other task run.
             await turns.over()
             step = plan[start : start + _STEP]
             results = await self._client.batch(step, tx_id)
