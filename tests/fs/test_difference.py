@@ -186,6 +186,17 @@ def test_what_a_later_change_of_ours_did_is_not_told() -> None:
     assert following(move_twice, D, "/d/x") == []
 
 
+def test_a_listing_without_what_we_are_removing_tells_nothing() -> None:
+    """The store has done it, and its reply is on the way: then the kernel tells."""
+
+    def remove(watched: WatchedStore) -> None:
+        watched.difference.echoes.expect(b"/d/x", exists=False)
+        watched.store = {"/d": "v"}
+        watched.event("/d")
+
+    assert following(remove, D, "/d/x") == ["modified/ /d"]
+
+
 def test_a_new_tree_is_looked_at_once() -> None:
     """However many nodes a guest makes in a directory that nobody has asked for."""
     watched = WatchedStore(D, ["/d"])

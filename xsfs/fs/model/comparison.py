@@ -13,10 +13,12 @@ from xsfs.fs.model import names as filenames
 from xsfs.fs.model.nodes import Node
 from xsfs.fs.model.notices import Kind, Notice
 from xsfs.fs.model.states import Announced, InodeKind
+from xsfs.protocol import paths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from xsfs.fs.model.echoes import Echoes
     from xsfs.fs.model.marks import Mark
     from xsfs.fs.model.states import State
     from xsfs.fs.model.table import NodeTable
@@ -29,12 +31,14 @@ class Comparison:
     to match them, so it must be iterated to its end.
 
     Args:
+        echoes: our own changes.
         clock: the view's clock when the store was asked.
         now_s: the time of the replies, in seconds.
     """
 
-    def __init__(self, table: NodeTable, clock: int, now_s: float) -> None:
+    def __init__(self, table: NodeTable, echoes: Echoes, clock: int, now_s: float) -> None:
         self._table = table
+        self._echoes = echoes
         self._clock = clock
         self._now_s = now_s
 
@@ -57,7 +61,7 @@ class Comparison:
             node.names = set() if node.looked_up else None
             yield Notice(Kind.REMOVED, parent, node.name, node, False)
             yield Notice(Kind.CREATED, parent, node.name, node, True)
-        for name in _gone(node, state, self._clock):
+        for name in self._gone(node, state):
             yield from self.vanished(node, name)
         attrib = (
             bool(announced.perms and state.perms)
@@ -71,6 +75,18 @@ class Comparison:
             mark.hit and not attrib and not mark.is_echo(state)
         ):
             yield Notice(Kind.MODIFIED, parent, node.name, node, node.directory)
+
+    def _gone(self, node: Node, state: State) -> list[bytes]:
+        """The names of announced children that somebody else removed from the store."""
+        children = node.children or {}
+        return sorted(
+            name
+            for name in (node.names or set()).difference(state.names)
+            # A child that we created after the request cannot be in the reply, and of one that we
+            # remove, or rename, the kernel is told by the reply to its request.
+            if (name not in children or children[name].made_at <= self._clock)
+            and not self._echoes.is_removing(paths.join(node.path, name))
+        )
 
     def appeared(self, parent: Node, name: bytes, state: State, mark: Mark) -> Iterator[Notice]:
         """A child that was not announced to watchers of its parent."""
@@ -153,14 +169,3 @@ class Comparison:
         node.alive, node.directory = False, directory
         node.announced = Announced(b"", b"", directory)
         return node
-
-
-def _gone(node: Node, state: State, clock: int) -> list[bytes]:
-    """The names of announced children that are not in the store any more."""
-    children = node.children or {}
-    return sorted(
-        name
-        for name in (node.names or set()).difference(state.names)
-        # A child that we created after the request cannot be in the reply.
-        if name not in children or children[name].made_at <= clock
-    )

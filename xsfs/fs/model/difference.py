@@ -164,7 +164,7 @@ class Difference:
             now_s: the time, in seconds.
         """
         turn, self._turn = self._turn, {}
-        comparison = Comparison(self._table, self._clock, now_s)
+        comparison = Comparison(self._table, self.echoes, self._clock, now_s)
         refused = self._asked.keys() - states.keys()
         for path, mark in turn.items():
             if refused and not refused.isdisjoint(Route(self._view, path).questions()):

@@ -79,6 +79,10 @@ class Echoes:
         """The changes of a path that the store may have made by now, event or not."""
         return self._by_path.get(path, ())
 
+    def is_removing(self, path: bytes) -> bool:
+        """Whether a change of ours that is under way removes the node."""
+        return any(echo.matches(None) for echo in self.under_way(path))
+
     def expire(self, answered: int) -> None:
         """Forget all whose events have come or were merged into others."""
         for path in list(self._by_path):
