@@ -112,7 +112,7 @@ class Reader:
         if not begun:
             raise self._error(self._rest, self._position)
         if len(self._rest) > _STRING_MAX:
-            raise InvalidPayload(f"byte {self._position}: no value is so long")
+            raise InvalidPayload(f"byte {self._position}: longer than any value of the store")
 
     def finish(self) -> None:
         """End the text; that completes a number or word.
@@ -164,7 +164,7 @@ class Reader:
         if self._open:
             self._room.append(self._room[-1] - 1 - len(self._key))
             if self._room[-1] < 0:
-                raise InvalidPath("too many objects in each other")
+                raise InvalidPath("more nested objects than a path may have names")
         self._put(made)
         self._open.append(made)
         self._expected = _Expected.FIRST_KEY

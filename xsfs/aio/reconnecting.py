@@ -180,7 +180,7 @@ class ReconnectingConnection:
         try:
             await self._keep(stream)
         except Exception as error:
-            log.exception("%s: the connection is given up", self.endpoint.path)
+            log.exception("%s: no more connections: please report this", self.endpoint.path)
             self._failure = errors.ConnectionError(errno.EPROTO, f"internal error: {error!r}")
         finally:
             self._settled.set()
@@ -241,7 +241,11 @@ class ReconnectingConnection:
             self._disconnected()
             await stream.close()
         if was_connected:
-            log.warning("%s: connection lost (%s)", self.endpoint.path, stream.failure)
+            log.warning(
+                "%s: connection lost (%s), trying to connect again",
+                self.endpoint.path,
+                stream.failure,
+            )
             self.on_loss()
         return stream.failure
 

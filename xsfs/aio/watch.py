@@ -142,7 +142,7 @@ class Watch:
         while not self._events:
             if self._lost:
                 lost, self._lost = self._lost, 0
-                raise EventsLost(f"{lost} events came while {BUFFER} were unread")
+                raise EventsLost(f"{lost} events were dropped, as {BUFFER} before them were unread")
             if not self._is_open:
                 raise StopAsyncIteration
             if self._arrived is None:

@@ -81,7 +81,7 @@ class Channel(Generic[R]):
             # The driver would pass it to the store (xenbus_dev_frontend.c).
             raise InvalidOperation(
                 "reset_watches over XenBus would drop the kernel's own watches: "
-                "take back your watches, or close the connection"
+                "remove your watches, or close the connection"
             )
         self.sent += len(requests)
         pack = self._conversation.send

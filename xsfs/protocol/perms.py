@@ -29,7 +29,7 @@ def check(perms: Iterable[bytes]) -> list[bytes]:
     """
     entries = list(perms)
     if not entries:
-        raise InvalidPermission("no permission entry")
+        raise InvalidPermission("no permission entry: at least one is needed, such as n0")
     for entry in entries:
         if _ENTRY.fullmatch(entry) is None or int(entry[1:]) > _DOMID_MAX:
             raise InvalidPermission(entry)

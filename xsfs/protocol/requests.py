@@ -116,7 +116,7 @@ def _fitting(payload: bytes) -> bytes:
 def _fields(*fields: bytes) -> bytes:
     for field in fields:
         if b"\0" in field:
-            raise InvalidPayload(f"NUL in {field!r}")
+            raise InvalidPayload(f"a NUL byte, which the protocol does not allow, in {field!r}")
     return _fitting(b"\0".join(fields) + b"\0")
 
 

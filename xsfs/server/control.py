@@ -48,7 +48,7 @@ def _check(store: Store, arguments: list[bytes]) -> bytes:
     _none(arguments)
     reachable = sum(1 for _ in walk_down(store.tree, b"/"))
     if reachable != len(store.tree):
-        _log.error("%d nodes, %d of them reachable", len(store.tree), reachable)
+        _log.error("check: %d nodes, but %d reachable from the root", len(store.tree), reachable)
         raise StoreError(b"EIO")
     return b"OK"
 

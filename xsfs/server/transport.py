@@ -75,7 +75,7 @@ class Transport:
                 handle(self._store, peer, *requests.popleft())
         except Exception:
             # An error of the store itself ends only this connection.
-            _log.exception("a request failed")
+            _log.exception("internal error, a connection is closed: please report this")
             peer.close()
 
     def flush(self) -> bool:

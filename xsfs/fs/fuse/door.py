@@ -80,7 +80,7 @@ def _answer(name: str, args: tuple[object, ...], error: Exception) -> pyfuse3.FU
     """The answer to a request that failed; an error of xsfs itself is logged."""
     number = errno_of(error)
     if number is None:
-        log.error("%s%r failed", name, args, exc_info=error)
+        log.error("%s%r failed: please report this", name, args, exc_info=error)
         number = errno.EIO
     elif isinstance(error, StoreConnectionError) and not isinstance(error, StoreUnavailable):
         log.warning("%s: %s", name, error)

@@ -89,7 +89,11 @@ class Watcher:
             try:
                 await client.watch(path, deliver=self._special_event).open()
             except StoreError as error:
-                log.info("no watch on %s: %s", path.decode(), error)
+                log.info(
+                    "the store refuses to watch %s (%s): its file never changes",
+                    path.decode(),
+                    error,
+                )
 
     # -- as events are read -------------------------------------------------------------------
 

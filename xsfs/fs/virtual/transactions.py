@@ -112,7 +112,11 @@ class Transactions(VirtualFile):
         if name in self._open:
             raise FSError(errno.EEXIST)
         if len(self._open) >= MAX_OPEN:
-            log.warning("%d transactions are open, there may be no more", len(self._open))
+            log.warning(
+                "%d transactions are open, which is the limit: commit them, or rmdir them in "
+                ".transactions",
+                len(self._open),
+            )
             raise FSError(errno.EDQUOT)
         tx_id = await self._client.call(requests.transaction_start())
         plain = self._table.view
@@ -146,7 +150,11 @@ class Transactions(VirtualFile):
             await self._client.call(requests.transaction_end(False), tx_id)
         except XenStoreError as error:
             # It is gone all the same, at the latest with the connection.
-            log.info("abort of transaction %r: %s", transaction.name, error)
+            log.info(
+                "transaction %r could not be aborted, it ends with the connection: %s",
+                transaction.name,
+                error,
+            )
 
     async def commit(self, transaction: Transaction, uid: int) -> None:
         """Commit it: all of it is stored, or nothing.
@@ -178,7 +186,10 @@ class Transactions(VirtualFile):
         try:
             await self._client.call(requests.transaction_end(True), tx_id)
         except StoreConnectionError:
-            log.warning("it is not known whether transaction %r was committed", transaction.name)
+            log.warning(
+                "it is not known whether transaction %r was committed: look at its nodes",
+                transaction.name,
+            )
             raise
         except Conflict as error:
             changed = self._table.view.changed_since(transaction.started, seen)
@@ -198,7 +209,10 @@ class Transactions(VirtualFile):
     def lost(self) -> None:
         """Remove all: they are lost with the connection."""
         for transaction in list(self._open.values()):
-            log.warning("transaction %r was lost with the connection", transaction.name)
+            log.warning(
+                "transaction %r was lost with the connection, with all its changes: start over",
+                transaction.name,
+            )
             self._close(transaction)
 
     async def abort_idle(self) -> None:
