@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from xsfs.mount import daemon, inherited
+from xsfs.mount import daemon, fuse, inherited
 from xsfs.mount import table as mounts
 from xsfs.mount.errors import EXPECTED, explain
 from xsfs.mount.options import DESCRIPTIONS, MountOptions, OptionError, parse
@@ -117,7 +117,7 @@ def print_version() -> None:
     import platform
     from importlib.metadata import version
 
-    mounts.require_pyfuse3()
+    fuse.require_pyfuse3()
     from xsfs.fs.fuse.libfuse import library
 
     libfuse = library()
@@ -184,7 +184,7 @@ def _run(parse_command_line: Callable[[], Arguments | None]) -> int:
 def _mount(arguments: Arguments) -> None:
     source, mountpoint, options, foreground = arguments
     inherited.check()
-    mounts.check_fuse(options.fuse)
+    fuse.check(options.fuse)
     mountpoint = mounts.prepare(mountpoint, nonempty=options.nonempty)
     if options.fsname is None:
         # Looked up here, as mount(8) is our parent but not the daemon's.

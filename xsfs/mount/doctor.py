@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from xsfs.client.client import Client
 from xsfs.errors import XenStoreError
-from xsfs.mount import inherited, source, table
+from xsfs.mount import fuse, inherited, source, table
 from xsfs.mount.errors import MountError
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _daemon(path: str) -> str:
 
 def _fuse() -> Iterator[Finding]:
     try:
-        table.check_fuse(())
+        fuse.check(())
     except MountError as error:
         yield fault(str(error))
     else:

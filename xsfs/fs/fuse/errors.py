@@ -10,8 +10,8 @@ from xsfs.errors import ConnectionError as StoreConnectionError
 from xsfs.errors import InvalidPath, InvalidPayload, InvalidPermission, StoreError
 from xsfs.fs.store.reads import FSError
 
-# The store's errors keep their number, but for these. EINVAL is for a path longer than that daemon
-# takes, as odd names are not asked for; ENOSPC, C xenstored's word for each of its quotas.
+# The store's errors keep their number, but for these. EINVAL means a path longer than the daemon
+# takes, as names that are not allowed are never sent; ENOSPC, any quota of C xenstored.
 _OF_STORE = {
     errno.E2BIG: errno.EFBIG,
     errno.EINVAL: errno.ENAMETOOLONG,
