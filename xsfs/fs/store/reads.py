@@ -35,13 +35,11 @@ log = logging.getLogger(__name__)
 # For how long a fetched fact is valid at most, in seconds: some changes raise no event at all.
 MAX_AGE_S = 60.0
 
-
-# How many children known from before are asked for along with a listing.
+# How many known children are fetched along with a listing.
 _GUESSES = 512
 
-# Directories of up to so many children have them asked for when they are looked up.
+# Up to how many children a directory may have to have them fetched when it is looked up.
 _PREFETCHED = 256
-
 
 # How many nodes below those that a listing shows are fetched along with it.
 _AHEAD = 64
