@@ -178,12 +178,36 @@ def test_what_a_later_change_of_ours_did_is_not_told() -> None:
         watched.difference.echoes.acknowledge(first, 0)
 
         def move_on() -> None:
-            watched.difference.echoes.expect(b"/d/x", exists=False)
+            second = watched.difference.echoes.expect(b"/d/x", exists=False)
+            watched.meanwhile = lambda: watched.difference.echoes.acknowledge(second, 0)
 
         watched.meanwhile = move_on
         watched.store = {path: value for path, value in D.items() if path != "/d/x"}
 
     assert following(move_twice, D, "/d/x") == []
+
+
+def test_what_somebody_else_changed_is_not_gone_because_we_move_it() -> None:
+    watched = WatchedStore(DEEP, ["/d/s/a"])
+    parent = watched.table.child(watched.table.root.node, b"d")
+    node = watched.table.child(parent, b"s")
+
+    def moved() -> None:
+        assert parent.names is not None
+        parent.names.discard(b"s")
+        watched.table.move(node, watched.table.root.node, b"new")
+        watched.difference.echoes.acknowledge(move, 0)
+
+    def move_it() -> None:
+        watched.meanwhile = moved
+
+    watched.event("/d/s/a")
+    move = watched.difference.echoes.expect(b"/d/s", exists=False)
+    watched.meanwhile = move_it
+    watched.store = {**D, "/new": "", "/new/a": "2"}
+    assert watched.look() == []
+    assert node.alive
+    assert node.path == b"/new"
 
 
 def test_a_listing_without_what_we_are_removing_tells_nothing() -> None:

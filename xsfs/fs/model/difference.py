@@ -166,8 +166,17 @@ class Difference:
         turn, self._turn = self._turn, {}
         comparison = Comparison(self._table, self.echoes, self._clock, now_s)
         refused = self._asked.keys() - states.keys()
+        # The reply to our own change says what becomes of these: until then nothing is known.
+        leaving = {
+            path
+            for path, state in states.items()
+            if state is None and self.echoes.is_removing(path)
+        }
         for path, mark in turn.items():
             if refused and not refused.isdisjoint(Route(self._view, path).questions()):
+                continue
+            if leaving and not leaving.isdisjoint(Route(self._view, path).questions()):
+                self._again(path, mark)
                 continue
             # The state may result from a change of our own that followed the event.
             mark.echoes += self.echoes.under_way(path)
@@ -250,6 +259,7 @@ class Difference:
                 elif (
                     mark.foreign
                     and mark.clock > self._gone.get(here, -1)
+                    and not self.echoes.under_way(here)
                     and not (child is not None and child.pending)
                 ):
                     yield from comparison.transient(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xsfs.protocol import paths
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -80,8 +82,12 @@ class Echoes:
         return self._by_path.get(path, ())
 
     def is_removing(self, path: bytes) -> bool:
-        """Whether a change of ours that is under way removes the node."""
-        return any(echo.matches(None) for echo in self.under_way(path))
+        """Whether a change of ours removes the node, or one above it, and is yet to be answered."""
+        return any(
+            echo.acknowledged is None and not echo.exists
+            for above in (path, *paths.ancestors(path))
+            for echo in self.under_way(above)
+        )
 
     def expire(self, answered: int) -> None:
         """Forget all whose events have come or were merged into others."""
