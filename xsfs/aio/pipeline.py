@@ -2,10 +2,9 @@
 # SPDX-License-Identifier: MIT
 """The asynchronous client's requests: many in flight, each awaited no longer than the timeout.
 
-For one event loop; not thread-safe. Cancellation is safe at any point: the stream stays in step,
-and what a cancelled call would leave behind (a transaction, a watch) is undone when its reply
-comes. Not here: the connection and its loss (reconnecting.py), the operations by name
-(client.py).
+For one event loop; not thread-safe. Cancellation is safe at any point: what a cancelled call would
+leave behind (a transaction, a watch) is undone when its reply comes. Not here: the connection and
+its loss (reconnecting.py), the operations by name (client.py).
 """
 
 from __future__ import annotations
@@ -66,9 +65,8 @@ class Pipeline(AsyncNodeVerbs):
     """Requests on a reconnecting connection, each with the transaction that it belongs to.
 
     `Client` is built on it. The file system uses it directly, as it compares the order of
-    requests with that of events, holds transactions by their ids, and must know when a
-    connection is lost. It runs in an `async with` statement. The operations by name are done
-    outside transactions.
+    requests with that of events, holds transactions by their ids, and must know of losses. It runs
+    in an `async with` statement. The operations by name are done outside transactions.
 
     Args:
         path: a unix socket, or a character device that speaks the wire protocol, or an
@@ -324,9 +322,8 @@ class Pipeline(AsyncNodeVerbs):
         """Wait for the connection to be restored.
 
         Raises:
-            StoreUnavailable: the store has been down for the whole timeout. From then on no
-                request waits long: those that wait for each other in the kernel, as in one
-                directory, would else each wait the whole timeout, one after the other.
+            StoreUnavailable: it has been down for the whole timeout. No request waits long then:
+                those of one directory wait for each other in the kernel, and so would add up.
         """
         connection = self._connection
         if connection.is_connected:
