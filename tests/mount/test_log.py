@@ -1,10 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""What guests and a lying store write: none of it reaches the log as it is."""
+"""What the log leaves out: the bytes of guests and of a lying store, and replies to nobody."""
 
 from __future__ import annotations
 
 import os
+import subprocess
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 import xsfs
 from tests.mount.impatient import error_in_time
 from tests.mount.mounting import Mounted
+from tests.mount.outside import Tap
 from tests.xen.link import Link
 from tests.xen.wire import HEADER, Op
 
@@ -76,3 +79,19 @@ def test_an_event_for_no_path_stops_nothing(fuse: None, filled: Daemon, path: by
         assert (mounted.path / "a/x").read_bytes() == b"2\n"
         assert not (mounted.path / "b").exists()
         assert mounted.log_is_clean()
+
+
+def test_a_reply_after_the_umount_is_no_error(fuse: None, daemon: Daemon) -> None:
+    """RELEASE is asked by nobody who waits: an umount does not wait for its reply."""
+    tap, is_unmounted = Tap(), threading.Event()
+    with Link(daemon.rundir / "link", daemon.socket, tap) as link, Mounted(link.socket) as mounted:
+
+        def umount() -> None:
+            subprocess.run(["umount", mounted.path], check=True, timeout=10)
+            is_unmounted.set()
+
+        events = os.open(mounted.path / ".events", os.O_RDONLY)
+        tap.before(Op.UNWATCH, umount)
+        os.close(events)
+        assert is_unmounted.wait(20)
+        assert mounted.wait() == 0

@@ -9,6 +9,7 @@ error goes through the same queue.
 
 from __future__ import annotations
 
+import errno
 import logging
 import logging.handlers
 import os
@@ -126,12 +127,22 @@ def _logging(
     handler = Log(sink)
     handler.setFormatter(form)
     logging.basicConfig(handlers=[handler], level=logging.INFO)
+    logging.getLogger("pyfuse3").addFilter(_is_no_late_reply)
     logging.getLogger("xsfs").setLevel(logging.DEBUG if options.debug else logging.INFO)
     try:
         with _stderr_logged():
             yield handler
     finally:
         handler.finish()
+
+
+def _is_no_late_reply(record: logging.LogRecord) -> bool:
+    """Leave out that a reply came after its request had ended, as at an umount.
+
+    Then write(2) to /dev/fuse is ENOENT, of which libfuse says nothing, but pyfuse3 does.
+    """
+    message = record.getMessage()
+    return "fuse_reply_" not in message or os.strerror(errno.ENOENT) not in message
 
 
 @contextmanager
