@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import xsfs
-from tests.mount.mounting import Mounted
+from tests.mount.mounting import XSFS, Mounted
 from tests.outcome import error_of
 from tests.programs import Program
 from xsfs.mount import table as mounts
@@ -101,6 +101,28 @@ def test_killed_in_a_storm_it_leaves_nobody_hanging(fuse: None, daemon: Daemon, 
         assert sum(m.mountpoint == str(mounted.path) for m in mounts.mounted()) == 1
     finally:
         mounted.close()
+
+
+def test_killed_while_a_new_one_looks_at_its_mount(fuse: None, daemon: Daemon) -> None:
+    """Whose question was under way gets another error than who asks later (ECONNABORTED)."""
+    daemon.tool("xenstore-write", "/a", "1")
+    mounted = Mounted(daemon.socket).start()
+    try:
+        # The kernel has its attributes then; the first question is that of statvfs(3).
+        os.stat(mounted.path)
+        pid = pid_of(mounted)
+        os.kill(pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
+        again = begin(mounted, *XSFS, str(daemon.socket))
+        assert again.poll() is None
+        os.kill(pid, signal.SIGKILL)
+        mounted.wait()
+        assert again.wait(20) == 0
+        assert (mounted.path / "a").read_bytes() == b"1\n"
+        subprocess.run(["umount", mounted.path], check=True, timeout=10)
+        assert mounts.at(str(mounted.path)) is None
+    finally:
+        mounted.close(check=False)
 
 
 def test_stopped_and_continued(fuse: None, daemon: Daemon) -> None:

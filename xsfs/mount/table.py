@@ -30,6 +30,10 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND = 1, 32, 4096
 _MNT_DETACH = 2
 
+# What a FUSE mount answers without a daemon: to new requests, and to one that was under way when
+# the daemon ended (fuse_abort_conn in fs/fuse/dev.c).
+_DEAD = (errno.ENOTCONN, errno.ECONNABORTED)
+
 
 class Mount(NamedTuple):
     """A line of /proc/self/mountinfo (proc(5)), as far as it matters here."""
@@ -164,7 +168,7 @@ def prepare(mountpoint: str, *, nonempty: bool) -> str:
     except FileNotFoundError:
         raise MountError(f"{mountpoint}: there is no such directory; make it first") from None
     except OSError as error:
-        if not is_ours or error.errno != errno.ENOTCONN:
+        if not is_ours or error.errno not in _DEAD:
             raise MountError(f"{mountpoint}: {error.strerror}") from None
         try:
             detach(path)
