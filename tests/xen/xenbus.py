@@ -26,7 +26,7 @@ from tests.xen.wire import HEADER, Op
 from xsfs.client.endpoint import Endpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 BUFFER_BYTES = 4096  # struct xenbus_file_priv, u.buffer: header and payload
@@ -62,6 +62,9 @@ class XenBus(Endpoint):
         self._last_id = 0x100
         self._in_flight: dict[int, Callable[[_Reply, int], None]] = {}
         self._watches: dict[bytes, Callable[[bytes], None]] = {}
+        # Set while no driver's callback keeps the thread that passes events on.
+        self._is_idle = threading.Event()
+        self._is_idle.set()
         self._events: queue.SimpleQueue[tuple[bytes, bytes] | None] = queue.SimpleQueue()
         self._store = socket.socket(socket.AF_UNIX)
         self._store.connect(str(store))
@@ -139,9 +142,19 @@ class XenBus(Endpoint):
 
     def _fire(self) -> None:
         while (event := self._events.get()) is not None:
+            self._is_idle.wait()
             path, token = event
             if fire := self._watches.get(token):
                 fire(path)
+
+    @contextlib.contextmanager
+    def busy(self) -> Iterator[None]:
+        """Another driver's callback runs: replies come, events wait (xenwatch_thread)."""
+        self._is_idle.clear()
+        try:
+            yield
+        finally:
+            self._is_idle.set()
 
     def close(self) -> None:
         """The machine goes down; files that are open are left as they are."""
@@ -161,6 +174,7 @@ class File:
     """An open file of the device, non-blocking; a `xsfs.client.endpoint.Stream`."""
 
     one_packet_a_write = True
+    delays_events = True
 
     def __init__(self, bus: XenBus) -> None:
         self._bus = bus

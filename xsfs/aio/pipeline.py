@@ -128,6 +128,11 @@ class Pipeline(AsyncNodeVerbs):
         return stream is not None and stream.input.is_readable()
 
     @property
+    def delays_events(self) -> bool:
+        """Whether an event may come after the reply to a later request."""
+        return self._connection.delays_events
+
+    @property
     def epoch(self) -> int:
         """How many connections there have been."""
         return self._connection.epoch

@@ -106,6 +106,11 @@ class ReconnectingConnection:
         return 0 if self._channel is None else self._channel.answered
 
     @property
+    def delays_events(self) -> bool:
+        """Whether an event may come after the reply to a later request."""
+        return self._channel is not None and self._channel.delays_events
+
+    @property
     def runtime(self) -> Runtime:
         """The primitives of the loop that it was started on.
 

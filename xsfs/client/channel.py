@@ -54,6 +54,7 @@ class Channel(Generic[R]):
         self._stream = stream
         self._conversation: Conversation[tuple[R, int]] = Conversation()
         self._unsent: deque[bytes | memoryview] = deque()
+        self.delays_events = stream.delays_events
         # Ordinals: the request sent last, the request answered last.
         self.sent = 0
         self.answered = 0

@@ -35,6 +35,8 @@ class Stream(Protocol):
 
     # Whether a write must hold one packet and nothing of the next.
     one_packet_a_write: bool
+    # Whether an event may come after the reply to a later request.
+    delays_events: bool
 
     def fileno(self) -> int:
         """The descriptor, to poll."""
@@ -61,6 +63,7 @@ class Stream(Protocol):
 
 class _SocketStream:
     one_packet_a_write = False
+    delays_events = False
 
     def __init__(self, path: str, timeout_s: float) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -92,6 +95,9 @@ class _SocketStream:
 class _DeviceStream:
     # Linux's driver drops what follows the first packet of a write (xenbus_dev_frontend.c).
     one_packet_a_write = True
+    # Linux passes replies on at once, but events by the thread that also runs the watch callbacks
+    # of all drivers, one after the other (xenwatch_thread in xenbus_xs.c).
+    delays_events = True
 
     def __init__(self, path: str) -> None:
         # Read-write also to read (xen 27be7560a5); a terminal must not become our controlling one.

@@ -20,6 +20,7 @@ import trio
 from xsfs.aio.pipeline import StoreUnavailable
 from xsfs.errors import NotFound, StoreError, XenStoreError
 from xsfs.fs.inotify.bursts import Bursts
+from xsfs.fs.inotify.lateness import Lateness
 from xsfs.fs.model.notices import Kind, Notice
 from xsfs.fs.model.states import State
 
@@ -73,6 +74,7 @@ class Watcher:
         # Whether no event was missed, as far as is known.
         self._listening = True
         self._bursts = Bursts(client)
+        self._lateness = Lateness(client)
         self._echoed = trio.Event()
         # Set when all events that came so far have been compared.
         self._settling: list[trio.Event] = []
@@ -104,7 +106,7 @@ class Watcher:
         self._bursts.event()
         if event.path.startswith(b"/local/domain/"):
             self.domain_events[event.path.split(b"/", 4)[3]] += 1
-        node = self._difference.note(event.path, self._client.answered, time.time_ns())
+        node = self._difference.note(event.path, self._lateness.passed, time.time_ns())
         if node is not None:
             self._queue.invalidate(node)
             for poller in node.pollers or ():
@@ -130,6 +132,7 @@ class Watcher:
     def reconnected(self) -> None:
         """The connection was lost: everything may have changed, and no echo will come."""
         self._bursts.reconnected()
+        self._lateness.reconnected()
         self._difference.reconnected()
         self._arouse()
 
@@ -168,6 +171,7 @@ class Watcher:
         """The task: compare what changed."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._compare_echoes)
+            nursery.start_soon(self._lateness.run)
             await self._run()
 
     async def _compare_echoes(self) -> None:
@@ -198,7 +202,7 @@ class Watcher:
                 for settled in self._settling:
                     settled.set()
                 self._settling.clear()
-            difference.echoes.expire(self._client.answered)
+            difference.echoes.expire(self._lateness.passed)
 
     async def _turn(self) -> None:
         """Ask the store the model's questions, and post the notices that follow."""
