@@ -345,3 +345,15 @@ def test_only_what_may_be_an_echo_can_wait() -> None:
     assert not watched.difference.is_urgent
     watched.event("/d")
     assert watched.difference.is_urgent
+
+
+def test_a_write_that_might_have_been_ours_sets_the_time() -> None:
+    watched = WatchedStore(D, ["/d/x"])
+    node = watched.table.child(watched.table.child(watched.table.root.node, b"d"), b"x")
+    node.set_mtime(0)
+    echo = watched.difference.echoes.expect(b"/d/x", exists=True, value=b"2")
+    watched.difference.echoes.acknowledge(echo, 0)
+    watched.store = {**D, "/d/x": "3"}
+    watched.event("/d/x")
+    assert watched.look() == ["modified /d/x"]
+    assert node.mtime_ns == 1

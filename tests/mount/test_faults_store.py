@@ -328,20 +328,27 @@ def test_no_handle_leaks_over_many_losses(daemon: Daemon, link: Link, linked: Im
 
 
 def test_a_storm_over_restarts_ends_in_what_is_there(daemon: Daemon, mounted: Impatient) -> None:
-    """Watched by inotifywait, written by others; last of all it is told what is there."""
+    """Watched by inotifywait, written by others; last of all it is told what is there.
+
+    In the root, as any other directory is gone, and its watch with it, when the mount looks at the
+    new store before it is filled.
+    """
     top = mounted.path
-    store(daemon, s__n0="0")
-    with Program(["inotifywait", "-m", "-e", "create", "--format", "%f", top / "s"]) as heard:
+    with Program(["inotifywait", "-m", "-e", "create", "--format", "%f", top]) as heard:
         heard.await_line(b"Watches established.")
         for number in range(3):
             with xsfs.Client(daemon.socket) as client:
                 for index in range(500):
-                    client.write(b"/s/n%d" % index, b"%d" % number)
+                    client.write(b"/n%d" % index, b"%d" % number)
             daemon.restart()
-            store(daemon, s__n0="0")
-        (top / "s/n0").read_bytes()
-        store(daemon, **{f"s__last{number}": "" for number in range(3)})
+            store(daemon, n0="0")
+        until(lambda: error_in_time(lambda: (top / "n0").read_bytes()) == 0)
+        store(daemon, last0="", last1="", last2="")
         expected = {b"last0", b"last1", b"last2"}
         while expected:
             expected.discard(heard.read_line(10))
-    assert sorted(os.listdir(top / "s")) == ["last0", "last1", "last2", "n0"]
+    with xsfs.Client(daemon.socket) as client:
+        listed = map(os.fsdecode, client.list(b"/"))
+    # The mount shows the special names on both daemons.
+    names = {name for name in listed if not name.startswith("@")}
+    assert {name for name in os.listdir(top) if not name.startswith("@")} == names

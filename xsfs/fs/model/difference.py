@@ -105,7 +105,7 @@ class Difference:
             self._mark(paths.join(node.path, rest[0])).add_subtree(self._view.clock)
             self.is_urgent = True
             return None
-        self._mark(path).add(echoes, self._view.clock)
+        self._mark(path).add(echoes, self._view.clock, now_ns)
         if echoes:
             return None
         self.is_urgent = True
@@ -221,7 +221,16 @@ class Difference:
             state = State(b"", [])
         if mark.is_echo(state):
             self.counts["echoes"] += 1
-        yield from comparison.compare(node, state, mark)
+        for notice in comparison.compare(node, state, mark):
+            if (
+                notice.kind is Kind.MODIFIED
+                and notice.node is node
+                and mark.echoes
+                and mark.time_ns
+            ):
+                # The event might have been our own, so it left the time as it was.
+                node.set_mtime(mark.time_ns)
+            yield notice
         if state is not None and node.names is not None and node.looked_up:
             # Children that came without an event, or whose event is yet to be handled.
             for name in set(state.names).difference(node.names):

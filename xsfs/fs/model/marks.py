@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 class Mark:
     """The events that came for one path since it was last compared."""
 
-    __slots__ = ("clock", "echoes", "foreign", "hit", "subtree_hit")
+    __slots__ = ("clock", "echoes", "foreign", "hit", "subtree_hit", "time_ns")
 
     def __init__(self) -> None:
         # The view's clock at the last event.
         self.clock = -1
+        # The time of the last event that named this very path, in ns since the epoch.
+        self.time_ns = 0
         # An event named this very path; False: it is compared for another reason.
         self.hit = False
         # An event named a path below it.
@@ -29,9 +31,10 @@ class Mark:
         self.foreign = False
         self.echoes: list[Echo] = []
 
-    def add(self, echoes: Sequence[Echo], clock: int) -> None:
+    def add(self, echoes: Sequence[Echo], clock: int, time_ns: int) -> None:
         """One more event, which may be the echo of one of these changes."""
         self.clock = clock
+        self.time_ns = time_ns
         self.hit = True
         if echoes:
             self.echoes += echoes
@@ -47,9 +50,15 @@ class Mark:
         """Add the events of an earlier mark for the path."""
         self.subtree_hit |= earlier.subtree_hit
         self.clock = max(self.clock, earlier.clock)
+        self.time_ns = max(self.time_ns, earlier.time_ns)
         self.hit |= earlier.hit
         self.foreign |= earlier.foreign
         self.echoes += earlier.echoes
+
+    @property
+    def is_maybe_ours(self) -> bool:
+        """Whether events named this very path that may have been the echo of our own changes."""
+        return self.hit and bool(self.echoes)
 
     def is_echo(self, state: State | None) -> bool:
         """Whether the events are explained by changes of our own."""
