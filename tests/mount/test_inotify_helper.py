@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -229,3 +230,57 @@ def test_an_unprivileged_mount_is_heard(fuse: None, daemon: Daemon, folder: Path
             assert program.read_line() == f"{top}/ DELETE x".encode()
         subprocess.run(there.command("fusermount3", "-u", mounted.path), check=True, timeout=5)
         assert mounted.wait() == 0
+
+
+_HOLDING = """
+import sys
+from xsfs.fs.inotify import helper
+mount = helper.Mount(int(sys.argv[1]))
+mount.attach()
+print(mount.injection(b"D", b"first"), flush=True)
+sys.stdin.readline()
+mount.release()
+print("released", flush=True)
+sys.stdin.readline()
+print(mount.injection(b"D", b"later"), flush=True)
+mount.abort()
+print("aborted", flush=True)
+"""
+
+# As root without the privilege to mount, and so to clone a mount.
+_NO_CLONE = ("setpriv", "--bounding-set=-sys_admin")
+
+
+@pytest.mark.parametrize("prefix", [(), _NO_CLONE], ids=["privileged", "not privileged"])
+def test_a_later_mount_with_its_device_number_is_not_touched(
+    fuse: None, prefix: tuple[str, ...]
+) -> None:
+    argv = [*prefix, sys.executable, "-c", _HOLDING]
+    # The number that is free again goes to whoever mounts next: that may be another test.
+    for _ in range(10):
+        with Mounted("embedded") as mounted:
+            device = os.stat(mounted.path).st_dev
+            with subprocess.Popen(
+                [*argv, str(device)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            ) as holder:
+                assert holder.stdin is not None
+                assert holder.stdout is not None
+                try:
+                    assert holder.stdout.readline() == "0\n"
+                    # Not held up by who holds it.
+                    subprocess.run(["umount", mounted.path], check=True, timeout=10)
+                    print(file=holder.stdin, flush=True)
+                    assert holder.stdout.readline() == "released\n"
+                    assert mounted.wait() == 0
+                    with Mounted("embedded") as later:
+                        if os.stat(later.path).st_dev != device:
+                            continue
+                        print(file=holder.stdin, flush=True)
+                        assert holder.stdout.readline() == f"{errno.ESTALE}\n"
+                        assert holder.stdout.readline() == "aborted\n"
+                        assert "first" not in os.listdir(later.path)
+                        assert "later" not in os.listdir(later.path)
+                        return
+                finally:
+                    holder.kill()
+    pytest.skip("no device number was used again")

@@ -142,7 +142,7 @@ class Session:
             self._fs.queue.stale.active = True
             stack.callback(setattr, self._fs.queue.stale, "active", False)
             nursery.start_soon(self._keep_running, self._fs.queue.stale.run)
-            is_mounted = partial(mounts.is_mounted, device)
+            is_mounted = mounts.Presence(device)
             nursery.start_soon(self._keep_running, self._fs.queue.run, device, is_mounted)
             nursery.start_soon(self._keep_running, self._fs.readers.run, device)
             nursery.start_soon(self._keep_running, self._fs.domains.run)

@@ -77,9 +77,20 @@ def at(mountpoint: str) -> Mount | None:
     return None
 
 
-def is_mounted(device: int) -> bool:
-    """Whether the file system of that device number is mounted anywhere in this namespace."""
-    return any(mount.device == device for mount in mounted())
+class Presence:
+    """Whether the file system of that device number is mounted anywhere in this namespace.
+
+    Once it is not, it never is again: the number may be another's from then on.
+    """
+
+    def __init__(self, device: int) -> None:
+        self._device = device
+        self._is_gone = False
+
+    def __call__(self) -> bool:
+        if not self._is_gone:
+            self._is_gone = not any(mount.device == self._device for mount in mounted())
+        return not self._is_gone
 
 
 def named_source(source: str | None, mountpoint: str) -> str | None:

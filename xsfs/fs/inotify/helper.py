@@ -13,9 +13,10 @@ relative to the mountpoint. It answers each with its errno, in order.
 
 It also watches for the daemon's death, to free processes that would hang: see `guard`.
 
-It never touches the directory under the mountpoint after an unmount: with CAP_SYS_ADMIN it works
-through a detached clone of the mount; else it opens the mountpoint anew for each injection, and
-checks the device number.
+It never touches what is under the mountpoint after an unmount, nor a later mount, to which the
+kernel may give the same device number: with CAP_SYS_ADMIN it works through a detached clone of the
+mount; else it opens the mountpoint anew for each injection, and checks the device number, which
+stays the mount's own as long as an inotify watch on its root does not end.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ _PR_SET_PDEATHSIG = 1
 # linux/fcntl.h
 _AT_FDCWD = -100
 _AT_EMPTY_PATH = 0x1000
+# linux/inotify.h
+_IN_DELETE_SELF = 0x400
 # linux/stat.h
 _UTIME_NOW = (1 << 30) - 1
 _UTIME_OMIT = (1 << 30) - 2
@@ -125,19 +128,78 @@ def mountpoints(device: int) -> list[bytes]:
     return found[::-1]
 
 
+def watch_root(directory: int) -> int:
+    """An inotify instance that can be read when the file system of that root is no more.
+
+    The kernel ends the watch before it frees the device number (kill_anon_super in fs/super.c),
+    and no unmount fails for it. Its one event never happens to a root.
+    """
+    inotify: int = _libc.inotify_init1(os.O_CLOEXEC)
+    if inotify < 0:
+        raise OSError(ctypes.get_errno(), "inotify_init1")
+    if _libc.inotify_add_watch(inotify, b"/proc/self/fd/%d" % directory, _IN_DELETE_SELF) < 0:
+        number = ctypes.get_errno()
+        os.close(inotify)
+        raise OSError(number, "inotify_add_watch")
+    return inotify
+
+
+def open_abort(device: int) -> int:
+    """A descriptor of the connection's `abort` file; OSError without the privilege.
+
+    fs/fuse/control.c: it is named by the minor device number; but a descriptor belongs to the one
+    connection, and a write to it does nothing once that is gone.
+    """
+    name = b"%d/abort" % os.minor(device)
+    # In a detached mount of fusectl, as it may not be mounted here, as in containers; and one that
+    # is mounted could not be unmounted while this is open.
+    context = _libc.syscall(_SYS_FSOPEN, b"fusectl", _FSOPEN_CLOEXEC)
+    _libc.syscall(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
+    root = _libc.syscall(_SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0)
+    try:
+        if root < 0:
+            return os.open(b"/sys/fs/fuse/connections/" + name, os.O_WRONLY | os.O_CLOEXEC)
+        return os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=root)
+    finally:
+        for fd in (context, root):
+            if fd >= 0:
+                os.close(fd)
+
+
 class Mount:
-    """The mount, reached only in ways that never touch what is under it."""
+    """The mount, reached only in ways that never touch another."""
 
     def __init__(self, device: int) -> None:
         self._device = device
-        self._clone = -1
-        # There is no clone without the privilege, or if the daemon is ending already.
-        for mountpoint in mountpoints(device):
+        self._clone = self._watch = self._abort = -1
+
+    def attach(self) -> None:
+        """Take hold of the mount. Nothing is held if the daemon is ending already."""
+        for mountpoint in mountpoints(self._device):
             with contextlib.suppress(OSError):
-                self._clone = clone_mount(mountpoint)
-                if os.fstat(self._clone).st_dev == device:
-                    break
-            self.release()
+                if self._attach(mountpoint):
+                    return
+
+    def _attach(self, mountpoint: bytes) -> bool:
+        """Take hold of the mount at a mountpoint; False if another is mounted over it."""
+        clone = -1
+        try:
+            root = clone = clone_mount(mountpoint)
+        except OSError:
+            root = os.open(mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if os.fstat(root).st_dev != self._device:
+                return False
+            # While this is open, the device number is given to no other.
+            with contextlib.suppress(OSError):
+                self._abort = open_abort(self._device)
+            if clone >= 0:
+                self._clone = os.dup(clone)
+            else:
+                self._watch = watch_root(root)
+            return True
+        finally:
+            os.close(root)
 
     def injection(self, injection: bytes, path: bytes) -> int:
         """Perform an injection; its errno, 0 when done."""
@@ -148,8 +210,9 @@ class Mount:
             for mountpoint in mountpoints(self._device):
                 directory = os.open(mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
-                    # Another file system may be mounted over it.
-                    if os.fstat(directory).st_dev == self._device:
+                    # Another file system may be mounted over it. That the number is still the
+                    # mount's is asked while this is open, which keeps it so.
+                    if os.fstat(directory).st_dev == self._device and self._is_alive():
                         perform(directory, injection, path)
                         return 0
                 finally:
@@ -160,6 +223,15 @@ class Mount:
             # A NUL in the path, which no node has.
             return errno.EINVAL
         return errno.ESTALE
+
+    def _is_alive(self) -> bool:
+        """Whether the device number is known to be still the mount's."""
+        return self._watch >= 0 and not select.select([self._watch], [], [], 0)[0]
+
+    def abort(self) -> None:
+        """Make every request to the file system fail from now on. It stays mounted."""
+        if self._abort >= 0:
+            os.write(self._abort, b"1")
 
     def is_attached(self) -> bool:
         """Whether it is still mounted anywhere."""
@@ -196,7 +268,7 @@ def look_at(pid: int) -> tuple[bytes, bool, bool]:
     return fields[19], fields[0] == b"Z", int(fields[17]) > 1
 
 
-def guard(device: int, pid: int, look_s: float) -> None:
+def guard(mount: Mount, pid: int, look_s: float) -> None:
     """Watch the daemon until it ends; abort the connection if it was killed and cannot end.
 
     A thread of the daemon that makes the kernel drop a directory entry waits, uninterruptibly,
@@ -210,24 +282,8 @@ def guard(device: int, pid: int, look_s: float) -> None:
             time.sleep(_ENDING_S)
             if look_at(pid) == (started, True, True):
                 with contextlib.suppress(OSError):
-                    abort(device)
+                    mount.abort()
         signal.sigtimedwait({_DEATH}, look_s)
-
-
-def abort(device: int) -> None:
-    """Make every request to a FUSE file system fail from now on. It stays mounted."""
-    # fs/fuse/control.c: the connection is named by the minor device number.
-    name = b"%d/abort" % os.minor(device)
-    try:
-        fd = os.open(b"/sys/fs/fuse/connections/" + name, os.O_WRONLY | os.O_CLOEXEC)
-    except OSError:
-        # fusectl is not mounted here, as in containers: use a detached mount of it.
-        context = _libc.syscall(_SYS_FSOPEN, b"fusectl", _FSOPEN_CLOEXEC)
-        _libc.syscall(_SYS_FSCONFIG, context, _FSCONFIG_CMD_CREATE, None, None, 0)
-        mount = _libc.syscall(_SYS_FSMOUNT, context, _FSMOUNT_CLOEXEC, 0)
-        fd = os.open(name, os.O_WRONLY | os.O_CLOEXEC, dir_fd=mount)
-    os.write(fd, b"1")
-    os.close(fd)
 
 
 def serve(orders: socket.socket, mount: Mount) -> None:
@@ -255,8 +311,9 @@ def main(device: int, pid: int) -> None:
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {_DEATH})
     _libc.prctl(_PR_SET_PDEATHSIG, _DEATH)
-    threading.Thread(target=guard, args=(device, pid, _LOOK_S), daemon=True).start()
     mount = Mount(device)
+    threading.Thread(target=guard, args=(mount, pid, _LOOK_S), daemon=True).start()
+    mount.attach()
     with socket.socket(fileno=0) as orders:
         # The daemon may hang up at any moment.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -265,7 +322,7 @@ def main(device: int, pid: int) -> None:
         # The daemon waits for this process before it ends, and is to be watched until then.
         if os.fork():
             os._exit(0)
-    guard(device, pid, _ENDING_S)
+    guard(mount, pid, _ENDING_S)
 
 
 if __name__ == "__main__":

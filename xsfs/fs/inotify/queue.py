@@ -227,7 +227,8 @@ class NotificationQueue:
                     self.helper_pid = None
             # The helper hung up, as it has ended or is about to.
             await trio.to_thread.run_sync(process.wait, abandon_on_cancel=True)
-            if not is_mounted():
+            # It ends by itself, with status 0, only when it has seen that the mount is gone.
+            if not process.returncode or not is_mounted():
                 self._wanted = frozenset()
                 for injection in (*self._sent, *self._waiting):
                     self._done(injection)
