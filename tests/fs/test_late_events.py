@@ -104,12 +104,12 @@ def test_a_change_of_ours_passes_also_when_no_event_comes() -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(lateness.run)
             await trio.sleep(LATE_S / 2)
-            assert lateness.passed == 0
+            assert lateness.pass_answered() == 0
             client.answered = 8
             await trio.sleep(LATE_S * 3)
-            assert lateness.passed == 8
+            assert lateness.pass_answered() == 8
             lateness.reconnected()
-            assert lateness.passed == 0
+            assert lateness.pass_answered() == 0
             nursery.cancel_scope.cancel()
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
@@ -117,4 +117,4 @@ def test_a_change_of_ours_passes_also_when_no_event_comes() -> None:
 
 def test_over_a_socket_a_reply_is_enough() -> None:
     client: Any = SimpleNamespace(answered=7, delays_events=False)
-    assert Lateness(client).passed == 7
+    assert Lateness(client).pass_answered() == 7

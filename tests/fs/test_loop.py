@@ -35,9 +35,9 @@ def in_trio(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
 class Device:
     """Requests of a byte each, and workers as pyfuse3 has them."""
 
-    def __init__(self, is_called: Callable[[], bool]) -> None:
+    def __init__(self, has_other_work: Callable[[], bool]) -> None:
         self.fd, self._kernel = os.pipe2(os.O_NONBLOCK)
-        self.trio = loop.Loop(is_called)
+        self.trio = loop.Loop(has_other_work)
         self.served: list[str] = []
         self.ended: list[str] = []
 
@@ -73,8 +73,8 @@ class Device:
 
 
 @contextmanager
-def opened(is_called: Callable[[], bool] = lambda: False) -> Iterator[Device]:
-    device = Device(is_called)
+def opened(has_other_work: Callable[[], bool] = lambda: False) -> Iterator[Device]:
+    device = Device(has_other_work)
     try:
         yield device
     finally:
@@ -139,7 +139,7 @@ async def test_it_does_not_spin_when_there_is_something_else_to_do(
 ) -> None:
     monkeypatch.setattr(spinning, "_SPIN_S", 60.0)
     monkeypatch.setattr(loop, "_STREAK_S", 60.0)
-    with opened(is_called=lambda: True) as device:
+    with opened(has_other_work=lambda: True) as device:
         start_s = time.monotonic()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(device.work, "a", at_once)

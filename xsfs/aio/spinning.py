@@ -38,15 +38,15 @@ class SpinningPoll:
         """Whether there is something to read now."""
         return bool(self._poll.poll(0))
 
-    def is_readable_soon(self, is_called: Callable[[], bool] = lambda: False) -> bool:
+    def is_readable_soon(self, has_other_work: Callable[[], bool] = lambda: False) -> bool:
         """Whether there is something to read now or within the time of a spin.
 
         Args:
-            is_called: whether the caller has something else to do, and is not to spin.
+            has_other_work: whether the caller has something else to do, and is not to spin.
         """
         start_s = now_s = monotonic()
         while not self._poll.poll(0):
-            if now_s < self._spin_again_s or is_called():
+            if now_s < self._spin_again_s or has_other_work():
                 return False
             now_s = monotonic()
             if now_s > start_s + _SPIN_S:

@@ -26,7 +26,7 @@ class Attributes:
     """Makes pyfuse3's attributes of inodes, from what is known of their nodes.
 
     Args:
-        is_unsettled: whether a node's creation, or the removal of one that it replaces, is yet
+        is_unsettled: whether the creation or removal of a node, or of another of its name, is yet
             to be announced to the kernel.
     """
 

@@ -53,18 +53,18 @@ def is_as_expected() -> bool:
 
 
 @contextmanager
-def installed(is_called: Callable[[], bool] = lambda: False) -> Iterator[None]:
+def installed(has_other_work: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Make pyfuse3 use this loop, if it is a release for which that works; else its own.
 
     To be entered before `pyfuse3.init`, and left after `pyfuse3.main`.
 
     Args:
-        is_called: whether the trio thread has something else to do, and is not to spin.
+        has_other_work: whether the trio thread has something else to do, and is not to spin.
     """
     if not is_as_expected():
         yield
         return
-    pyfuse3.trio = Loop(is_called)  # type: ignore[attr-defined]
+    pyfuse3.trio = Loop(has_other_work)  # type: ignore[attr-defined]
     try:
         yield
     finally:
@@ -102,9 +102,9 @@ class Loop:
     current_task = staticmethod(trio.lowlevel.current_task)
     current_trio_token = staticmethod(trio.lowlevel.current_trio_token)
 
-    def __init__(self, is_called: Callable[[], bool]) -> None:
+    def __init__(self, has_other_work: Callable[[], bool]) -> None:
         self._device = -1
-        self._is_called = is_called
+        self._has_other_work = has_other_work
         self._poll = SpinningPoll()
         self._is_awaited = False
         self._is_closing = False
@@ -145,7 +145,7 @@ class Loop:
         if (
             self._left
             and monotonic() < self._until_s
-            and self._poll.is_readable_soon(self._is_called)
+            and self._poll.is_readable_soon(self._has_other_work)
         ):
             self._left -= 1
             return

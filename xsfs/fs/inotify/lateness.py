@@ -42,11 +42,10 @@ class Lateness:
         """The task: let changes pass when no event comes, over XenBus alone."""
         while self._client.delays_events:
             await trio.sleep(LATE_S)
-            _ = self.passed
+            self.pass_answered()
 
-    @property
-    def passed(self) -> int:
-        """The ordinal of the last request before whose reply's events all have come."""
+    def pass_answered(self) -> int:
+        """The ordinal of the last request before whose reply's events all have come by now."""
         answered = self._client.answered
         if not self._client.delays_events:
             return answered

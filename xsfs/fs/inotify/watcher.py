@@ -106,7 +106,7 @@ class Watcher:
         self._bursts.event()
         if event.path.startswith(b"/local/domain/"):
             self.domain_events[event.path.split(b"/", 4)[3]] += 1
-        node = self._difference.note(event.path, self._lateness.passed, time.time_ns())
+        node = self._difference.note(event.path, self._lateness.pass_answered(), time.time_ns())
         if node is not None:
             self._queue.invalidate(node)
             for poller in node.pollers or ():
@@ -202,7 +202,7 @@ class Watcher:
                 for settled in self._settling:
                     settled.set()
                 self._settling.clear()
-            difference.echoes.expire(self._lateness.passed)
+            difference.echoes.expire(self._lateness.pass_answered())
 
     async def _turn(self) -> None:
         """Ask the store the model's questions, and post the notices that follow."""

@@ -222,13 +222,8 @@ class Difference:
         if mark.is_echo(state):
             self.counts["echoes"] += 1
         for notice in comparison.compare(node, state, mark):
-            if (
-                notice.kind is Kind.MODIFIED
-                and notice.node is node
-                and mark.echoes
-                and mark.time_ns
-            ):
-                # The event might have been our own, so it left the time as it was.
+            if notice.kind is Kind.MODIFIED and notice.node is node and mark.is_maybe_ours:
+                # So `note` left the time as it was.
                 node.set_mtime(mark.time_ns)
             yield notice
         if state is not None and node.names is not None and node.looked_up:
@@ -268,6 +263,7 @@ class Difference:
                 elif (
                     mark.foreign
                     and mark.clock > self._gone.get(here, -1)
+                    # Else the node may have gone by our own rename or removal.
                     and not self.echoes.under_way(here)
                     and not (child is not None and child.pending)
                 ):
