@@ -123,15 +123,26 @@ class Kernel:
 
 @asynccontextmanager
 async def kernel(
-    socket: Path, monkeypatch: pytest.MonkeyPatch, options: Options | None = None
+    socket: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: Options | None = None,
+    *,
+    compares: bool = True,
 ) -> AsyncIterator[Kernel]:
-    """A file system without FUSE over the store at `socket`; ends with the check."""
+    """A file system without FUSE over the store at `socket`; ends with the check.
+
+    Args:
+        compares: what changed is compared at once; otherwise only at the end.
+    """
     fs = FileSystem(str(socket), options or Options(events="off"))
     async with fs.client, trio.open_nursery() as nursery:
         made = Kernel(fs, monkeypatch)
         await fs.start()
-        nursery.start_soon(made.watcher.run)
+        if compares:
+            nursery.start_soon(made.watcher.run)
         yield made
+        if not compares:
+            nursery.start_soon(made.watcher.run)
         await made.watcher.settle()
         await made.check()
         nursery.cancel_scope.cancel()

@@ -30,7 +30,11 @@ class Run(Protocol):
     """Runs a test with a file system over a fresh daemon, and checks what is left of it."""
 
     def __call__(
-        self, test: Callable[[Kernel], Awaitable[None]], options: Options | None = None
+        self,
+        test: Callable[[Kernel], Awaitable[None]],
+        options: Options | None = None,
+        *,
+        compares: bool = True,
     ) -> None: ...
 
 
@@ -38,9 +42,14 @@ class Run(Protocol):
 def run(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Run:
     """See Run."""
 
-    def run(test: Callable[[Kernel], Awaitable[None]], options: Options | None = None) -> None:
+    def run(
+        test: Callable[[Kernel], Awaitable[None]],
+        options: Options | None = None,
+        *,
+        compares: bool = True,
+    ) -> None:
         async def main() -> None:
-            async with kernel(daemon.socket, monkeypatch, options) as made:
+            async with kernel(daemon.socket, monkeypatch, options, compares=compares) as made:
                 await test(made)
 
         trio.run(main)
@@ -174,6 +183,22 @@ def test_a_node_removed_by_another_is_forgotten_with_its_faces(run: Run) -> None
         await fails(errno.ENOENT, at.ops.mkdir(inodes[1], b"new", 0o755, CONTEXT))
 
     run(test)
+
+
+def test_nothing_is_created_in_a_removed_directory_before_that_is_compared(run: Run) -> None:
+    """A file may be created without being stored: it must not bring the directory back."""
+
+    async def test(at: Kernel) -> None:
+        await at.client.write(b"/d/e/f", b"1")
+        removed, made = await at.walk(b"d"), await at.mkdir(ROOT, b"made")
+        await at.client.delete(b"/d")
+        for flags in (0, os.O_EXCL):
+            await fails(errno.ENOENT, at.ops.create(removed, b"new", 0o644, flags, CONTEXT))
+        assert not await exists(at, b"/d")
+        fh, _ = await at.create(made, b"new")
+        await at.ops.release(fh)
+
+    run(test, compares=False)
 
 
 def test_renamed_nodes_keep_their_inodes(run: Run) -> None:

@@ -100,13 +100,15 @@ def test_a_leafs_directory_face_is_somebodys_working_directory(here: Here) -> No
 def test_a_directory_is_removed_under_somebodys_feet(here: Here) -> None:
     here.store.write(here.at(b"d/child"), b"1")
     held = os.open(here.path / "d", os.O_RDONLY)
-    here.store.rm(here.at(b"d"))
-    until(lambda: not (here.path / "d").exists())
-    with pytest.raises(FileNotFoundError):
-        os.open("new", os.O_CREAT | os.O_EXCL | os.O_WRONLY, dir_fd=held)
-    with pytest.raises(FileNotFoundError):
-        os.mkdir("new", dir_fd=held)
-    os.close(held)
+    try:
+        here.store.rm(here.at(b"d"))
+        until(lambda: not (here.path / "d").exists())
+        with pytest.raises(FileNotFoundError):
+            os.open("new", os.O_CREAT | os.O_EXCL | os.O_WRONLY, dir_fd=held)
+        with pytest.raises(FileNotFoundError):
+            os.mkdir("new", dir_fd=held)
+    finally:
+        os.close(held)
     assert here.store.read(here.at(b"d")) is None
 
 

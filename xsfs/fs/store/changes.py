@@ -62,6 +62,7 @@ class Changes(Steps):
 
         Raises:
             FSError: EINVAL for a name the store cannot hold, EEXIST, EISDIR.
+            StoreError: NotFound when the parent is gone, among others.
         """
         table = self.tree.table
         if name == filenames.VALUE:
@@ -70,6 +71,9 @@ class Changes(Steps):
         try:
             node = await self.tree.lookup(parent, name)
         except FSError:
+            if parent.alive and not self.tree.is_fresh(parent):
+                # It may be gone, which is yet to be compared: a write would bring it back.
+                await self.tree.refresh_node(parent)
             if not parent.alive:
                 raise
             node = table.child(parent, name)
