@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 
 # What the programs under test, and those beside them, look at.
@@ -42,6 +44,11 @@ def make_usual() -> None:
     os.environ["LANG"] = "C.UTF-8"
     # Short enough for sockets in it, and open to all users.
     os.environ["TMPDIR"] = tempfile.tempdir = "/tmp"
+    if sys.version_info < (3, 11, 4):
+        # Such a Python stands still until the program that it starts has entered its directory,
+        # for ever if that is in a mount whose store is reached through a thread of the tests.
+        # Its documentation names this switch.
+        subprocess._USE_VFORK = False  # type: ignore[misc]
 
 
 def _reset_signals() -> None:
