@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 # How long readiness is delayed, at most, until inotify events can be raised, in seconds.
-_EVENTS_READY_S = 2.0
+_EVENTS_READY_S = 10.0
 
 # How many requests are served at once; more wait in the kernel. A read that waits for something
 # (.events) is one of them for as long as it waits.
@@ -187,8 +187,10 @@ class Session:
     async def _report_ready(self, ready: Callable[[str], None], warning: str) -> None:
         """Report that the mount is ready, once inotify events can be raised on it."""
         if self._options.events != "off":
-            with trio.move_on_after(_EVENTS_READY_S):
+            with trio.move_on_after(_EVENTS_READY_S) as waiting:
                 await self._fs.queue.attached.wait()
+            if waiting.cancelled_caught:
+                log.warning("no inotify events yet: the event helper has not started")
         ready(warning)
         self._ready = True
 
