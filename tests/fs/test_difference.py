@@ -276,8 +276,8 @@ def test_after_a_loss_everything_is_compared() -> None:
         watched.difference.reconnected()
 
     assert following(lose, DEEP, "/d/s/a", "/d/x") == [
-        "modified /d/x",
         "removed /d/s/a",
+        "modified /d/x",
         "created /d/n",
     ]
 

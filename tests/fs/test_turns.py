@@ -21,6 +21,7 @@ import pytest
 import trio
 
 from tests.fs.kernel import CONTEXT, Kernel, kernel
+from xsfs.protocol import requests
 from xsfs.server import running
 
 if TYPE_CHECKING:
@@ -182,3 +183,70 @@ def test_long_attributes(measured: Callable[..., float]) -> None:
                 await at.ops.setxattr(ino, b"user.xenstore.perms", value, CONTEXT)
 
     assert measured(test) < HELD_S
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., float]]:
+    """For how long the loop was held after 30,000 nodes had been listed."""
+    values = {b"/many/d%d/n%d" % (d, n): b"1" for d in range(3) for n in range(10_000)}
+    with running(values) as path:
+
+        def run(test: Callable[[Kernel], Awaitable[None]]) -> float:
+            async def main() -> float:
+                async with kernel(Path(path), monkeypatch) as at, trio.open_nursery() as nursery:
+                    for d in range(3):
+                        assert len(await at.list(await at.walk(b"many/d%d" % d))) == 10_000
+                    bystander = Bystander()
+                    gc.collect()
+                    gc.freeze()
+                    nursery.start_soon(bystander.run)
+                    await test(at)
+                    nursery.cancel_scope.cancel()
+                return bystander.held_s
+
+            return trio.run(main)
+
+        yield run
+
+
+async def told(at: Kernel, count: int) -> None:
+    """Wait until that many notices were made and nothing is left to be compared."""
+    with trio.fail_after(30):
+        while at.difference.counts["notices"] < count or at.difference.is_waiting:
+            await at.watcher.settle()
+
+
+def test_a_removal_of_what_is_known(known: Callable[..., float]) -> None:
+    async def test(at: Kernel) -> None:
+        await at.client.call(requests.rm(b"/many"))
+        await told(at, 30_004)
+
+    assert known(test) < HELD_S
+
+
+def test_a_removal_of_each_of_many(known: Callable[..., float]) -> None:
+    """Their events were lost: that they are gone is seen in a listing."""
+
+    async def test(at: Kernel) -> None:
+        for d in range(3):
+            await at.client.call(requests.rm(b"/many/d%d" % d))
+            await at.client.call(requests.mkdir(b"/many/d%d" % d))
+        await told(at, 30_000)
+
+    assert known(test) < HELD_S
+
+
+def test_a_lost_connection_with_much_known(known: Callable[..., float]) -> None:
+    async def test(at: Kernel) -> None:
+        at.watcher.reconnected()
+        await at.client.call(requests.write(b"/many/d0/n0", b"2"))
+        await told(at, 1)
+
+    assert known(test) < HELD_S
+
+
+def test_many_that_are_forgotten(known: Callable[..., float]) -> None:
+    async def test(at: Kernel) -> None:
+        await at.forget()
+
+    assert known(test) < HELD_S

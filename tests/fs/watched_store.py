@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xsfs.fs.model.difference import Difference
+from xsfs.fs.model.notices import Removal
 from xsfs.fs.model.states import InodeKind, State
 from xsfs.fs.model.table import NodeTable
 from xsfs.protocol import paths
@@ -49,7 +50,7 @@ class WatchedStore:
         for path in known:
             self.learn(path)
 
-    def _state(self, path: bytes) -> State | None:
+    def state(self, path: bytes) -> State | None:
         name = path.decode()
         top = name.rstrip("/") + "/"
         names = {other[len(top) :].split("/")[0] for other in self.store if other.startswith(top)}
@@ -61,7 +62,7 @@ class WatchedStore:
         return State(value.encode(), sorted(map(str.encode, names)), perms.encode())
 
     def _read(self, node: Node) -> None:
-        state = self._state(node.path)
+        state = self.state(node.path)
         assert state is not None
         if node.observe(state, node.view.clock, NOW_S):
             self.difference.suspect(node)
@@ -95,13 +96,17 @@ class WatchedStore:
         """What is told by the time that nothing is left to look at."""
         told = []
         while self.difference.is_waiting:
+            for _ in self.difference.suspect_all():
+                pass
             asked = self.difference.questions()
             self.asked.append(asked)
-            states = {path: self._state(path) for path in asked}
+            states = {path: self.state(path) for path in asked}
             if self.meanwhile is not None:
                 meanwhile, self.meanwhile = self.meanwhile, None
                 meanwhile()
-            told += [describe(notice) for notice in self.difference.answers(states, NOW_S)]
+            for step in self.difference.answers(states, NOW_S):
+                notices = step.notices if isinstance(step, Removal) else [step]
+                told += [describe(notice) for notice in notices]
         return told
 
 

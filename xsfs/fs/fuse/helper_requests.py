@@ -66,7 +66,9 @@ class HelperRequests:
             return self._table.inode(node, InodeKind.VALUE)
         if (virtual_file := self._entries.virtual_file(node, name)) is not None:
             return virtual_file
-        child = node.children.get(name) if node.children else None
+        child = self._table.leaving.get((node, name))
+        if child is None and node.children:
+            child = node.children.get(name)
         if child is None:
             raise FSError(errno.ENOENT)
         return self._table.inode(child, child.shown)

@@ -21,6 +21,7 @@ from xsfs.fs.model import names as filenames
 from xsfs.fs.model.states import InodeKind
 from xsfs.fs.store.handles import DirectoryHandle, Handle, ValueHandle
 from xsfs.fs.store.reads import FSError
+from xsfs.fs.turns import Turns
 from xsfs.fs.virtual.files import VirtualInode
 from xsfs.fs.virtual.scratch import ScratchFile, is_scratch
 from xsfs.fs.virtual.xattrs import Xattrs
@@ -81,8 +82,11 @@ class Operations:
             self._table.forget(inode.ino, 1)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        turns = Turns()
         for ino, count in inode_list:
             self._table.forget(ino, count)
+            # The kernel forgets up to some thousands at a time.
+            await turns.over()
 
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
         link = self._table[inode]

@@ -27,12 +27,13 @@ from xsfs.fs.inotify.injections import Injection
 from xsfs.fs.inotify.kernel_cache import KernelCache
 from xsfs.fs.model.notices import Kind
 from xsfs.fs.model.states import InodeKind
+from xsfs.fs.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from xsfs.fs.model.nodes import Node
-    from xsfs.fs.model.notices import Notice
+    from xsfs.fs.model.notices import Notice, Removal
     from xsfs.fs.model.table import NodeTable
     from xsfs.fs.options import EventMode
 
@@ -87,7 +88,7 @@ class NotificationQueue:
             self.invalidate(node)
             for poller in node.pollers or ():
                 poller.wake(certain=notice.kind is Kind.REMOVED)
-        if notice.kind in (Kind.CREATED, Kind.REMOVED):
+        if notice.kind in (Kind.CREATED, Kind.REMOVED) and notice.parent.alive:
             notice.parent.set_mtime(time.time_ns())
             self.invalidate(notice.parent)
         if notice.kind not in self._wanted or not _is_watchable(notice):
@@ -119,9 +120,24 @@ class NotificationQueue:
         self._waiting.append(injection)
         self._push()
 
+    def leave(self, removal: Removal) -> None:
+        """Let nobody in where a directory was removed: its notices may take a while.
+
+        Not when no event is raised: the kernel is to drop it as a removed one then, which it can
+        only when it is empty.
+        """
+        node = removal.node
+        if node.directory and node.parent is not None and Kind.REMOVED in self._wanted:
+            parent = node.parent.inode(InodeKind.DIRECTORY)
+            if parent is not None and parent.lookups:
+                self.stale.entry(parent.ino, node.name)
+
     def is_unsettled(self, node: Node) -> bool:
         """Whether a creation or removal of that name is yet to be performed by the helper."""
-        return node.parent is not None and (node.parent, node.name) in self._unsettled
+        entry = node.parent, node.name
+        return (
+            entry in self._unsettled or entry in self._table.leaving or self._table.is_leaving(node)
+        )
 
     def invalidate(self, node: Node) -> None:
         """Make the kernel fetch a node's attributes again."""
@@ -144,11 +160,13 @@ class NotificationQueue:
             with trio.move_on_after(_DROP_S):
                 await self.stale.settle()
 
-    def invalidate_all(self) -> None:
-        """Make the kernel fetch all attributes again."""
-        for inode in self._table:
+    async def invalidate_all(self) -> None:
+        """Make the kernel fetch all attributes again; others may run in between."""
+        turns = Turns()
+        for inode in list(self._table):
             if inode.lookups:
                 self.stale.inode(inode.ino)
+            await turns.over()
 
     async def has_room(self) -> None:
         """Wait until there is room for more notices."""

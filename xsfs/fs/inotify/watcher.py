@@ -23,6 +23,7 @@ from xsfs.fs.inotify.bursts import Bursts
 from xsfs.fs.inotify.lateness import Lateness
 from xsfs.fs.model.notices import Kind, Notice
 from xsfs.fs.model.states import State
+from xsfs.fs.turns import Turns
 
 if TYPE_CHECKING:
     from xsfs.aio.pipeline import Pipeline
@@ -190,7 +191,7 @@ class Watcher:
             try:
                 while difference.is_waiting:
                     if difference.is_all_suspect:
-                        self._queue.invalidate_all()
+                        await self._suspect_all()
                     await self._queue.has_room()
                     await self._turn()
             except XenStoreError as error:
@@ -203,6 +204,12 @@ class Watcher:
                     settled.set()
                 self._settling.clear()
             difference.echoes.expire(self._lateness.pass_answered())
+
+    async def _suspect_all(self) -> None:
+        turns = Turns()
+        for _ in self._difference.suspect_all():
+            await turns.over()
+        await self._queue.invalidate_all()
 
     async def _turn(self) -> None:
         """Ask the store the model's questions, and post the notices that follow."""
@@ -218,8 +225,16 @@ class Watcher:
                 states[path] = state if isinstance(state, State) else None
             else:
                 log.warning("cannot read what changed at %s: %s", path.decode(), state)
-        for notice in self._difference.answers(states, trio.current_time()):
-            self._queue.post(notice)
+        turns = Turns()
+        for step in self._difference.answers(states, trio.current_time()):
+            if isinstance(step, Notice):
+                self._queue.post(step)
+                continue
+            self._queue.leave(step)
+            for notice in step.notices:
+                self._queue.post(notice)
+                if await turns.over():
+                    self._difference.outdated()
 
     async def renew_after_bursts(self) -> None:
         """The task: set the watch again after each long burst, as events may be held back."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from xsfs.fs.model import names as filenames
 from xsfs.fs.model.nodes import Node
-from xsfs.fs.model.notices import Kind, Notice
+from xsfs.fs.model.notices import Kind, Notice, Removal
 from xsfs.fs.model.states import Announced, InodeKind
 from xsfs.protocol import paths
 
@@ -28,7 +28,8 @@ class Comparison:
     """Compares states that were requested together with what was announced.
 
     Each method yields the notices that are due, and updates `announced` and `names` of the nodes
-    to match them, so it must be iterated to its end.
+    to match them, so it must be iterated to its end, and so must the notices of each removal
+    before the next step. Only while these are iterated may the node table change.
 
     Args:
         echoes: our own changes.
@@ -42,7 +43,7 @@ class Comparison:
         self._clock = clock
         self._now_s = now_s
 
-    def compare(self, node: Node, state: State | None, mark: Mark) -> Iterator[Notice]:
+    def compare(self, node: Node, state: State | None, mark: Mark) -> Iterator[Notice | Removal]:
         """An announced node, after an event or for another reason to compare it."""
         if state is None:
             if not mark.is_echo(None) and node.made_at <= self._clock:
@@ -61,8 +62,11 @@ class Comparison:
             node.names = set() if node.looked_up else None
             yield Notice(Kind.REMOVED, parent, node.name, node, False)
             yield Notice(Kind.CREATED, parent, node.name, node, True)
-        for name in self._gone(node, state):
-            yield from self.vanished(node, name)
+        for name in sorted((node.names or set()).difference(state.names)):
+            if self._is_gone(node, name):
+                yield from self.vanished(node, name)
+        if not node.alive:
+            return
         attrib = (
             bool(announced.perms and state.perms)
             and state.perms != announced.perms
@@ -76,15 +80,14 @@ class Comparison:
         ):
             yield Notice(Kind.MODIFIED, parent, node.name, node, node.directory)
 
-    def _gone(self, node: Node, state: State) -> list[bytes]:
-        """The names of announced children that somebody else removed from the store."""
-        children = node.children or {}
-        return sorted(
-            name
-            for name in (node.names or set()).difference(state.names)
+    def _is_gone(self, node: Node, name: bytes) -> bool:
+        """Whether somebody else removed an announced child that a reply does not list."""
+        child = node.children.get(name) if node.children else None
+        return (
+            name in (node.names or ())
             # A child that we created after the request cannot be in the reply, and of one that we
             # remove, or rename, the kernel is told by the reply to its request.
-            if (name not in children or children[name].made_at <= self._clock)
+            and (child is None or child.made_at <= self._clock)
             and not self._echoes.is_removing(paths.join(node.path, name))
         )
 
@@ -119,53 +122,63 @@ class Comparison:
         if mark.hit and not mark.is_echo(state):
             yield Notice(Kind.MODIFIED, parent, name, node, node.directory)
 
-    def vanished(self, parent: Node, name: bytes) -> Iterator[Notice]:
+    def vanished(self, parent: Node, name: bytes) -> Iterator[Removal]:
         """An announced child is gone from the store."""
         node = parent.children.get(name) if parent.children else None
         if node is None:
-            node = self._ghost(parent, name, directory=False)
+            node = _ghost(parent, name, directory=False)
         elif node.pending:
             return
         elif node.announced is None:
             node.announced = Announced(b"", b"", node.directory)
         yield from self.removed(node)
 
-    def removed(self, node: Node) -> Iterator[Notice]:
+    def removed(self, node: Node) -> Iterator[Removal]:
         """A node is gone, with all below it."""
-        if node.parent is None:
+        parent, name = node.parent, node.name
+        if parent is None:
             return
+        if parent.names:
+            parent.names.discard(name)
+        self._table.leave(node)
+        yield Removal(node, self._below(node))
+        self._table.has_left(parent, name)
+
+    def _below(self, node: Node) -> Iterator[Notice]:
+        """The notices of a removal."""
         for gone in node.subtree():
             parent, announced = gone.parent, gone.announced
-            if parent is None or announced is None:
-                continue
-            children = gone.children or {}
-            for name in sorted(gone.names or ()) if gone.looked_up else ():
-                if name not in children:
-                    ghost = self._ghost(gone, name, directory=False)
-                    yield Notice(Kind.REMOVED, gone, name, ghost, False)
-            value = gone.inode(InodeKind.VALUE)
-            if announced.directory and value is not None and value.lookups:
-                yield Notice(Kind.REMOVED, gone, filenames.VALUE, gone, False)
-            yield Notice(Kind.REMOVED, parent, gone.name, gone, announced.directory)
-            gone.announced = gone.names = None
-        if node.parent.names:
-            node.parent.names.discard(node.name)
-        self._table.drop(node)
+            if parent is not None and announced is not None:
+                children = gone.children or {}
+                for name in sorted(gone.names or ()) if gone.looked_up else ():
+                    if name not in children:
+                        ghost = _ghost(gone, name, directory=False)
+                        yield Notice(Kind.REMOVED, gone, name, ghost, False)
+                value = gone.inode(InodeKind.VALUE)
+                if announced.directory and value is not None and value.lookups:
+                    yield Notice(Kind.REMOVED, gone, filenames.VALUE, gone, False)
+                yield Notice(Kind.REMOVED, parent, gone.name, gone, announced.directory)
+            self._table.release(gone)
+            if parent is not None and parent.names and gone is not node:
+                # Not to be taken for one that was never looked up.
+                parent.names.discard(gone.name)
 
-    def transient(self, parent: Node, name: bytes, *, directory: bool) -> Iterator[Notice]:
+    def transient(
+        self, parent: Node, name: bytes, *, directory: bool
+    ) -> Iterator[Notice | Removal]:
         """A child that was created and removed between two requests: its event shows that."""
         node = parent.children.get(name) if parent.children else None
         if node is None:
-            node = self._ghost(parent, name, directory=directory)
+            node = _ghost(parent, name, directory=directory)
         if node.announced is None:
             # Nor was it looked up in between.
             node.announced = Announced(b"", b"", node.directory)
         yield Notice(Kind.CREATED, parent, name, node, node.announced.directory)
         yield from self.removed(node)
 
-    def _ghost(self, parent: Node, name: bytes, *, directory: bool) -> Node:
-        """A stand-in for a node that is neither in the store nor in the table any more."""
-        node = Node(parent.view, parent, name)
-        node.alive, node.directory = False, directory
-        node.announced = Announced(b"", b"", directory)
-        return node
+
+def _ghost(parent: Node, name: bytes, *, directory: bool) -> Node:
+    """A stand-in for a node that is neither in the store nor in the table any more."""
+    node = Node(parent.view, parent, name, dropped=True, directory=directory)
+    node.announced = Announced(b"", b"", directory)
+    return node

@@ -7,7 +7,8 @@ fresh state with what was announced of it. So: `note` each event as it is read; 
 the `questions`; pass the replies to `answers`, and carry out the notices that it yields.
 
 Between questions and answers only paths are kept, as the node table may change in between. If it
-did, the path is put back and asked about again in the next turn.
+did, the path is put back and asked about again in the next turn. A removal can have very many
+notices. The caller may let others run between them; what is left of the turn is then asked again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from xsfs.fs.model.comparison import Comparison
 from xsfs.fs.model.echoes import Echoes
 from xsfs.fs.model.marks import Mark
-from xsfs.fs.model.notices import Kind
+from xsfs.fs.model.notices import Kind, Notice, Removal
 from xsfs.fs.model.routes import Route
 from xsfs.fs.model.states import State
 from xsfs.protocol import paths
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from xsfs.fs.model.nodes import Node
-    from xsfs.fs.model.notices import Notice
     from xsfs.fs.model.table import NodeTable
 
 # How many paths are compared in one turn.
@@ -59,7 +59,9 @@ class Difference:
         self._turn: dict[bytes, Mark] = {}
         self._asked: dict[bytes, None] = {}
         self._clock = 0
-        # The paths announced as removed, with the view's clock at that moment, while events from
+        # The replies of this turn may be out of date.
+        self._is_outdated = False
+        # The paths removed with all below, with the view's clock at that moment, while events from
         # before may still be in `_marks`.
         self._gone: dict[bytes, int] = {}
 
@@ -127,14 +129,18 @@ class Difference:
         self.echoes.clear()
         self.invalidate_all()
 
-    # -- a turn: questions, answers -----------------------------------------------------------
-
-    def questions(self) -> list[bytes]:
-        """The paths to ask about for the events that waited longest; call `answers` with these."""
+    def suspect_all(self) -> Iterator[None]:
+        """Have everything compared if `is_all_suspect`; others may run between two steps."""
         if self.is_all_suspect:
             self.is_all_suspect = False
             for node in self._table.watchable():
                 self._marks.setdefault(node.path, Mark())
+                yield
+
+    # -- a turn: questions, answers -----------------------------------------------------------
+
+    def questions(self) -> list[bytes]:
+        """The paths to ask about for the events that waited longest; call `answers` with these."""
         self._turn = dict(itertools.islice(self._marks.items(), _TURN))
         for path in self._turn:
             del self._marks[path]
@@ -151,19 +157,28 @@ class Difference:
 
         Known facts stay valid, as a store that is down changes nothing.
         """
-        for path, mark in self._turn.items():
-            self._again(path, mark)
+        self._put_back(self._turn)
         self._turn = {}
         self.is_all_suspect = self.is_urgent = True
 
-    def answers(self, states: Mapping[bytes, State | None], now_s: float) -> Iterator[Notice]:
+    def outdated(self) -> None:
+        """Others ran between the notices of a removal, so the replies may be out of date."""
+        self._is_outdated = True
+
+    def answers(
+        self, states: Mapping[bytes, State | None], now_s: float
+    ) -> Iterator[Notice | Removal]:
         """The notices that are due; iterate to the end, and carry each out as it comes.
+
+        Those of a removal must be carried out before the next step. Others may run between them:
+        call `outdated` then.
 
         Args:
             states: by path, None where there is no node; paths that may not be read are missing.
             now_s: the time, in seconds.
         """
         turn, self._turn = self._turn, {}
+        self._is_outdated = False
         comparison = Comparison(self._table, self.echoes, self._clock, now_s)
         refused = self._asked.keys() - states.keys()
         # The reply to our own change says what becomes of these: until then nothing is known.
@@ -172,7 +187,10 @@ class Difference:
             for path, state in states.items()
             if state is None and self.echoes.is_removing(path)
         }
-        for path, mark in turn.items():
+        for path, mark in list(turn.items()):
+            if self._is_outdated:
+                break
+            del turn[path]
             if refused and not refused.isdisjoint(Route(self._view, path).questions()):
                 continue
             if leaving and not leaving.isdisjoint(Route(self._view, path).questions()):
@@ -180,14 +198,21 @@ class Difference:
                 continue
             # The state may result from a change of our own that followed the event.
             mark.echoes += self.echoes.under_way(path)
-            for notice in self._look(path, mark, states, comparison):
-                self.counts["notices"] += 1
-                if notice.kind is Kind.REMOVED:
-                    gone = paths.join(notice.parent.path, notice.name)
-                    self._gone[gone] = self._view.clock
-                yield notice
+            for step in self._look(path, mark, states, comparison):
+                if isinstance(step, Removal):
+                    self._gone[step.node.path] = self._view.clock
+                    yield step._replace(notices=self._counted(step.notices))
+                else:
+                    self.counts["notices"] += 1
+                    yield step
+        self._put_back(turn)
         if not self._marks:
             self._gone.clear()
+
+    def _counted(self, notices: Iterator[Notice]) -> Iterator[Notice]:
+        for notice in notices:
+            self.counts["notices"] += 1
+            yield notice
 
     def _look(
         self,
@@ -195,17 +220,17 @@ class Difference:
         mark: Mark,
         states: Mapping[bytes, State | None],
         comparison: Comparison,
-    ) -> Iterator[Notice]:
+    ) -> Iterator[Notice | Removal]:
         for node in list(Route(self._view, path).dubious()):
             if node.alive:
-                if node.path not in states:
+                if self._is_outdated or node.path not in states:
                     self._again(path, mark)
                     return
                 yield from self._compare(node, states[node.path], Mark(), comparison)
         route = Route(self._view, path)
         node, rest = route.node, route.rest
         if not rest or not node.is_announced_directory:
-            if node.path not in states:
+            if self._is_outdated or node.path not in states:
                 self._again(path, mark)
                 return
             here_mark = Mark() if rest else mark
@@ -215,17 +240,18 @@ class Difference:
 
     def _compare(
         self, node: Node, state: State | None, mark: Mark, comparison: Comparison
-    ) -> Iterator[Notice]:
+    ) -> Iterator[Notice | Removal]:
         if node.parent is None and state is None:
             # The node mounted as root does not exist: shown as an empty directory.
             state = State(b"", [])
         if mark.is_echo(state):
             self.counts["echoes"] += 1
-        for notice in comparison.compare(node, state, mark):
-            if notice.kind is Kind.MODIFIED and notice.node is node and mark.is_maybe_ours:
+        for step in comparison.compare(node, state, mark):
+            is_value = isinstance(step, Notice) and step.kind is Kind.MODIFIED
+            if is_value and step.node is node and mark.is_maybe_ours:
                 # So `note` left the time as it was.
                 node.set_mtime(mark.time_ns)
-            yield notice
+            yield step
         if state is not None and node.names is not None and node.looked_up:
             # Children that came without an event, or whose event is yet to be handled.
             for name in set(state.names).difference(node.names):
@@ -239,12 +265,12 @@ class Difference:
         mark: Mark,
         states: Mapping[bytes, State | None],
         comparison: Comparison,
-    ) -> Iterator[Notice]:
+    ) -> Iterator[Notice | Removal]:
         """Compare the nodes from `node` down to `path`, which were not announced."""
         for index, name in enumerate(rest):
             last = index == len(rest) - 1
             here = paths.join(node.path, name)
-            if here not in states:
+            if self._is_outdated or here not in states:
                 self._again(path, mark)
                 return
             state = states[here]
@@ -262,7 +288,7 @@ class Difference:
                     yield from comparison.vanished(node, name)
                 elif (
                     mark.foreign
-                    and mark.clock > self._gone.get(here, -1)
+                    and mark.clock > self._gone_at(here)
                     # Else the node may have gone by our own rename or removal.
                     and not self.echoes.under_way(here)
                     and not (child is not None and child.pending)
@@ -289,7 +315,19 @@ class Difference:
                     self._marks.setdefault(paths.join(here, below), Mark())
             node = child
 
+    def _gone_at(self, path: bytes) -> int:
+        """The view's clock when the node was last removed, by itself or with one above it."""
+        return max(self._gone.get(above, -1) for above in (path, *paths.ancestors(path)))
+
     # -- paths that wait to be compared -------------------------------------------------------
+
+    def _put_back(self, turn: dict[bytes, Mark]) -> None:
+        """Ask about these paths again, before those whose events came later."""
+        for path, mark in turn.items():
+            if path in self._marks:
+                self._marks[path].merge(mark)
+        if turn:
+            self._marks = turn | self._marks
 
     def _again(self, path: bytes, mark: Mark) -> None:
         """The node table changed while the store was asked: ask about the path again."""

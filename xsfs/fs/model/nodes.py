@@ -39,7 +39,10 @@ a stamp is the clock when a request was sent, not when it was answered. The rule
 4. An announced node is kept while the kernel holds its directory (table.py, KEPT_MAX), so that the
    next event can be classified: value or permissions changed.
 5. A node that is a directory remains one for as long as it lives.
-6. A state that was requested before we created the node or stored its value (`made_at`) shows
+6. A removal takes effect at once, for a node with all below it: no path leads there, and no node
+   there is `alive`. It is announced step by step, as it may be large; until that is over the node
+   table keeps what is yet to be announced (`NodeTable.leaving`).
+7. A state that was requested before we created the node or stored its value (`made_at`) shows
    neither that it is gone nor what its value is.
 """
 
@@ -184,8 +187,8 @@ class Node:
     name: bytes
     # The nodes that we keep, by name.
     children: dict[bytes, Node] | None = None
-    # It was in the store at the last request.
-    alive: bool = True
+    # It was removed from the store with all below it, or there was no reason to keep it.
+    dropped: bool = False
     # The last event at this node; at it or below it.
     event_at: int = 0
     subtree_event_at: int = 0
@@ -250,6 +253,16 @@ class Node:
             names.append(node.name[1:])
         names.append(b"")
         return b"/".join(reversed(names))
+
+    @property
+    def alive(self) -> bool:
+        """Whether it was in the store at the last request, as far as is known."""
+        node: Node | None = self
+        while node is not None:
+            if node.dropped:
+                return False
+            node = node.parent
+        return True
 
     @property
     def depth(self) -> int:
@@ -346,15 +359,20 @@ class Node:
         return False
 
     def subtree(self) -> Iterator[Node]:
-        """The known nodes from here on down, children before parents, sorted."""
+        """The known nodes from here on down, children before parents, sorted.
+
+        Nodes may be dropped or moved away between two steps.
+        """
         # Not by recursion: a guest's tree may be deeper than Python's stack.
-        parents_first, left = [], [self]
-        while left:
-            node = left.pop()
-            parents_first.append(node)
-            if node.children:
-                left += [node.children[name] for name in sorted(node.children)]
-        return reversed(parents_first)
+        path = [(self, iter(sorted(self.children or ())))]
+        while path:
+            node, names = path[-1]
+            name = next(names, None)
+            if name is None:
+                yield node
+                path.pop()
+            elif (child := (node.children or {}).get(name)) is not None:
+                path.append((child, iter(sorted(child.children or ()))))
 
 
 class Inode:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""A notice: what happened, as in a tree of files. Pure."""
+"""Notices: what happened, as in a tree of files. Pure."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import enum
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from xsfs.fs.model.nodes import Node
 
 
@@ -32,3 +34,14 @@ class Notice(NamedTuple):
     name: bytes
     node: Node | None
     directory: bool
+
+
+class Removal(NamedTuple):
+    """A node was removed, with all below it.
+
+    That has taken effect in the node table. The notices follow, of what was below it first; they
+    may be many, so others may run between them.
+    """
+
+    node: Node
+    notices: Iterator[Notice]

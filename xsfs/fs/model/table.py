@@ -38,6 +38,8 @@ class NodeTable:
         self.view.root.inodes.append(self.root)
         self._inodes = {ROOT_INO: self.root}
         self._next_ino = ROOT_INO + 1
+        # The tops of removed subtrees that are being announced, by the entry that they had.
+        self.leaving: dict[tuple[Node, bytes], Node] = {}
         # Nodes kept only for what was announced of them; the oldest is dropped first.
         self._kept: dict[Node, None] = {}
 
@@ -55,7 +57,7 @@ class NodeTable:
         if parent.children is None:
             parent.children = {}
         node = parent.children.get(name)
-        if node is None or not node.alive:
+        if node is None or node.dropped:
             node = parent.children[name] = Node(parent.view, parent, name)
             node.directory = parent.view.inherits(parent, name)
         return node
@@ -105,7 +107,7 @@ class NodeTable:
         node = inode.node
         node.inodes.remove(inode)
         inode.node = Node(node.view, node.parent, node.name)
-        inode.node.alive = False
+        inode.node.dropped = True
         inode.node.inodes.append(inode)
 
     def _shed(self, node: Node) -> None:
@@ -122,6 +124,7 @@ class NodeTable:
             and not node.children
             and not node.pins
             and not (node.directory and node.alive)
+            and not self.is_leaving(node)
         ):
             if (
                 node.alive
@@ -132,7 +135,7 @@ class NodeTable:
                 self.keep(node)
                 return
             self._detach(node)
-            node.alive = False
+            node.dropped = True
             node = node.parent
 
     def keep(self, node: Node) -> None:
@@ -142,18 +145,50 @@ class NodeTable:
         while len(self._kept) > KEPT_MAX:
             oldest = next(iter(self._kept))
             del self._kept[oldest]
-            if not (oldest.inodes or oldest.children or oldest.pins or oldest.directory):
+            if oldest.alive and not (
+                oldest.inodes or oldest.children or oldest.pins or oldest.directory
+            ):
                 self._detach(oldest)
-                oldest.alive = False
+                oldest.dropped = True
+
+    # -- removal ------------------------------------------------------------------------------
 
     def drop(self, node: Node) -> None:
         """The node is gone from the store with all below it; the kernel may still hold inodes."""
+        self._cut(node)
         for gone in node.subtree():
-            gone.alive = False
-            self._kept.pop(gone, None)
-            if not gone.inodes and not gone.children:
-                self._detach(gone)
+            self.release(gone)
+
+    def leave(self, node: Node) -> None:
+        """As `drop`, but what was announced of it and of what is below is kept, to be announced."""
+        if node.parent is not None:
+            self._cut(node)
+            self.leaving[node.parent, node.name] = node
+
+    def has_left(self, parent: Node, name: bytes) -> None:
+        """All that `leave` kept of what was at this entry has been announced."""
+        del self.leaving[parent, name]
+
+    def is_leaving(self, node: Node) -> bool:
+        """Whether a node was removed and that is yet to be announced."""
+        if not self.leaving or node.announced is None:
+            return False
+        above: Node | None = node
+        while above is not None and above.parent is not None:
+            if self.leaving.get((above.parent, above.name)) is above:
+                return True
+            above = above.parent
+        return False
+
+    def release(self, node: Node) -> None:
+        """Forget what was announced of a removed node; it stays while the kernel holds inodes."""
+        node.announced = node.names = None
+        self._kept.pop(node, None)
+        self.prune(node)
+
+    def _cut(self, node: Node) -> None:
         self._detach(node)
+        node.dropped = True
 
     def move(self, node: Node, parent: Node, name: bytes) -> None:
         """Make the node, with all below it, the child `name` of `parent`."""
@@ -170,7 +205,19 @@ class NodeTable:
         if parent is not None and parent.children and parent.children.get(node.name) is node:
             del parent.children[node.name]
 
-    def watchable(self) -> Iterable[Node]:
-        """All nodes of the plain view whose events a program can watch for, parents first."""
-        nodes = reversed(list(self.view.root.subtree()))
-        return [n for n in nodes if n.alive and n.announced is not None and n.watchable]
+    def watchable(self) -> Iterator[Node]:
+        """All nodes of the plain view whose events a program can watch for, each once, in order.
+
+        Nodes may come, go and be moved between two steps.
+        """
+        seen: set[Node] = set()
+        for inode in list(self):
+            node = inode.node
+            is_watched = inode.user_visible and inode.kind is InodeKind.DIRECTORY
+            children = node.children if is_watched and node.children else {}
+            for each in (node, *(children[name] for name in sorted(children))):
+                if each in seen or each.view is not self.view:
+                    continue
+                seen.add(each)
+                if each.announced is not None and each.watchable and each.alive:
+                    yield each

@@ -117,6 +117,8 @@ class Changes(Steps):
     ) -> Node:
         check_name(name)
         path = paths.join(parent.path, name)
+        if not parent.alive:
+            raise FSError(errno.ENOENT)
 
         async def make(tx_id: int) -> None:
             await self.require_missing(parent, name, tx_id)

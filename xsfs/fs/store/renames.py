@@ -178,6 +178,8 @@ async def rename(
     if parent.view is not new_parent.view:
         raise FSError(errno.EXDEV)
     check_name(new_name)
+    if not new_parent.alive:
+        raise FSError(errno.ENOENT)
     node = await steps.tree.lookup(parent, name)
     source, target = node.path, paths.join(new_parent.path, new_name)
     if source == target:

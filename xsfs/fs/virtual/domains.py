@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 import trio
 
 from xsfs.errors import StoreError, XenStoreError
-from xsfs.fs.virtual.turns import Turns
+from xsfs.fs.turns import Turns
 from xsfs.protocol import requests
 
 if TYPE_CHECKING:

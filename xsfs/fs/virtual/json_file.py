@@ -19,9 +19,9 @@ import trio
 from xsfs.errors import XenStoreError
 from xsfs.fs.store.handles import Handle
 from xsfs.fs.store.reads import FSError
+from xsfs.fs.turns import Turns, collect
 from xsfs.fs.virtual import merge
 from xsfs.fs.virtual.files import VirtualFile
-from xsfs.fs.virtual.turns import Turns, collect
 from xsfs.jsontext import Reader
 from xsfs.protocol import paths
 

@@ -19,8 +19,8 @@ import trio
 from xsfs import jsontree
 from xsfs.errors import NotFound, StoreError, TooBig
 from xsfs.fs.store.reads import FSError
+from xsfs.fs.turns import Turns, collect
 from xsfs.fs.virtual import merge
-from xsfs.fs.virtual.turns import Turns, collect
 from xsfs.protocol import paths, procedures, requests
 from xsfs.protocol.packet import Op
 

@@ -24,11 +24,13 @@ class Turns:
     def __init__(self) -> None:
         self._end_s = perf_counter() + _TURN_S
 
-    async def over(self) -> None:
-        """Let others run, if this turn is over."""
-        if perf_counter() > self._end_s:
+    async def over(self) -> bool:
+        """Let others run, if this turn is over; whether it was."""
+        is_over = perf_counter() > self._end_s
+        if is_over:
             await trio.lowlevel.checkpoint()
             self._end_s = perf_counter() + _TURN_S
+        return is_over
 
 
 async def collect(items: Iterable[T]) -> list[T]:
