@@ -161,6 +161,19 @@ def test_what_we_moved_out_meanwhile_is_not_removed() -> None:
     assert at.nodes[b"/d/s/t/c"].path == b"/new/c"
 
 
+def test_what_is_made_again_before_its_turn_stays() -> None:
+    """A listing from before does not have it."""
+    at = Interrupted("/d")
+
+    def between() -> None:
+        at.watched.store = {"/d": "", "/d/x": "2"}
+        at.watched.event("/d/x")
+        at.watched.learn("/d/x")
+
+    assert at.tell({"/d": ""}, between) == [*TOLD, "modified/ /d", "modified /d/x"]
+    assert at.nodes[b"/d/x"].alive
+
+
 def test_everything_becomes_suspect_meanwhile() -> None:
     at = Interrupted()
 

@@ -31,6 +31,9 @@ class Comparison:
     to match them, so it must be iterated to its end, and so must the notices of each removal
     before the next step. Only while these are iterated may the node table change.
 
+    Attributes:
+        is_outdated: others ran since the replies came.
+
     Args:
         echoes: our own changes.
         clock: the view's clock when the store was asked.
@@ -42,6 +45,7 @@ class Comparison:
         self._echoes = echoes
         self._clock = clock
         self._now_s = now_s
+        self.is_outdated = False
 
     def compare(self, node: Node, state: State | None, mark: Mark) -> Iterator[Notice | Removal]:
         """An announced node, after an event or for another reason to compare it."""
@@ -89,6 +93,8 @@ class Comparison:
             # remove, or rename, the kernel is told by the reply to its request.
             and (child is None or child.made_at <= self._clock)
             and not self._echoes.is_removing(paths.join(node.path, name))
+            # What an event has come for since is compared again: it may be there by now.
+            and not (self.is_outdated and (child or node).has_event_since(self._clock))
         )
 
     def appeared(self, parent: Node, name: bytes, state: State, mark: Mark) -> Iterator[Notice]:

@@ -59,8 +59,8 @@ class Difference:
         self._turn: dict[bytes, Mark] = {}
         self._asked: dict[bytes, None] = {}
         self._clock = 0
-        # The replies of this turn may be out of date.
-        self._is_outdated = False
+        # The comparison of this turn.
+        self._comparison = Comparison(table, self.echoes, 0, 0.0)
         # The paths removed with all below, with the view's clock at that moment, while events from
         # before may still be in `_marks`.
         self._gone: dict[bytes, int] = {}
@@ -163,7 +163,7 @@ class Difference:
 
     def outdated(self) -> None:
         """Others ran between the notices of a removal, so the replies may be out of date."""
-        self._is_outdated = True
+        self._comparison.is_outdated = True
 
     def answers(
         self, states: Mapping[bytes, State | None], now_s: float
@@ -178,8 +178,7 @@ class Difference:
             now_s: the time, in seconds.
         """
         turn, self._turn = self._turn, {}
-        self._is_outdated = False
-        comparison = Comparison(self._table, self.echoes, self._clock, now_s)
+        comparison = self._comparison = Comparison(self._table, self.echoes, self._clock, now_s)
         refused = self._asked.keys() - states.keys()
         # The reply to our own change says what becomes of these: until then nothing is known.
         leaving = {
@@ -188,7 +187,7 @@ class Difference:
             if state is None and self.echoes.is_removing(path)
         }
         for path, mark in list(turn.items()):
-            if self._is_outdated:
+            if comparison.is_outdated:
                 break
             del turn[path]
             if refused and not refused.isdisjoint(Route(self._view, path).questions()):
@@ -223,14 +222,14 @@ class Difference:
     ) -> Iterator[Notice | Removal]:
         for node in list(Route(self._view, path).dubious()):
             if node.alive:
-                if self._is_outdated or node.path not in states:
+                if comparison.is_outdated or node.path not in states:
                     self._again(path, mark)
                     return
                 yield from self._compare(node, states[node.path], Mark(), comparison)
         route = Route(self._view, path)
         node, rest = route.node, route.rest
         if not rest or not node.is_announced_directory:
-            if self._is_outdated or node.path not in states:
+            if comparison.is_outdated or node.path not in states:
                 self._again(path, mark)
                 return
             here_mark = Mark() if rest else mark
@@ -270,7 +269,7 @@ class Difference:
         for index, name in enumerate(rest):
             last = index == len(rest) - 1
             here = paths.join(node.path, name)
-            if self._is_outdated or here not in states:
+            if comparison.is_outdated or here not in states:
                 self._again(path, mark)
                 return
             state = states[here]
