@@ -3,7 +3,7 @@
 """Fixtures that all tests share: the real daemons, and what a machine must have for FUSE.
 
 On a machine that lacks something a test is skipped and the missing piece named; when CI is
-set it fails instead.
+set it fails instead. What only root can do is skipped for other users, also then.
 """
 
 from __future__ import annotations
@@ -42,6 +42,13 @@ def require(program: str) -> None:
     """Asks for a program on this machine."""
     if shutil.which(program) is None:
         missing(f"{program} is missing")
+
+
+@pytest.fixture(scope="session")
+def root() -> None:
+    """Asks for root, who may mount(2), make namespaces and devices, and become other users."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
 
 
 @pytest.fixture(scope="session")

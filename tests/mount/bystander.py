@@ -66,5 +66,5 @@ def flood_beside(daemon: Daemon, flood: str, deadline_s: float) -> Seen:
                 peak_kb = max(peak_kb, resident_kb(pid))
             assert flooding.read_line() == b"done"
         store.rm(b"/hostile")
-        assert mounted.forgets_everything()
+        assert mounted.leaks_no_inode()
         return Seen(idle_s, busy_s, before_kb, peak_kb, resident_kb(pid))

@@ -203,7 +203,9 @@ def test_a_read_only_mount_changes_nothing(fuse: None, filled: Daemon) -> None:
     assert tree_of(filled) == before
 
 
-def test_the_daemon_itself_refuses_where_the_kernel_does_not(fuse: None, filled: Daemon) -> None:
+def test_the_daemon_itself_refuses_where_the_kernel_does_not(
+    fuse: None, root: None, filled: Daemon
+) -> None:
     """A mount can be made writable again by root; the daemon then still changes nothing."""
     before = tree_of(filled)
     with Mounted(filled.socket, "ro") as mounted:
@@ -232,7 +234,7 @@ READS: dict[str, Callable[[Path], object]] = {
 }
 
 
-def test_others_are_kept_out(fuse: None, filled: Daemon) -> None:
+def test_others_are_kept_out(fuse: None, root: None, filled: Daemon) -> None:
     with Mounted(filled.socket) as mounted:
         codes = codes_of({**READS, **CHANGES}, mounted.path, USER)
         # The kernel answers statfs(2) by itself.
@@ -240,7 +242,7 @@ def test_others_are_kept_out(fuse: None, filled: Daemon) -> None:
         assert set(codes.values()) == {errno.EACCES}
 
 
-def test_others_may_look_where_modes_let_them(fuse: None, filled: Daemon) -> None:
+def test_others_may_look_where_modes_let_them(fuse: None, root: None, filled: Daemon) -> None:
     before = tree_of(filled)
     with Mounted(filled.socket, "allow_other") as mounted:
         codes = codes_of(READS, mounted.path, USER)
@@ -251,7 +253,7 @@ def test_others_may_look_where_modes_let_them(fuse: None, filled: Daemon) -> Non
     assert tree_of(filled) == before
 
 
-def test_anothers_transaction_is_his(fuse: None, filled: Daemon) -> None:
+def test_anothers_transaction_is_his(fuse: None, root: None, filled: Daemon) -> None:
     calls: dict[str, Callable[[Path], object]] = {
         "write": lambda view: (view / "a/x").write_bytes(b"theirs"),
         "create": lambda view: (view / "new").write_bytes(b"theirs"),
@@ -278,7 +280,7 @@ def test_anothers_transaction_is_his(fuse: None, filled: Daemon) -> None:
         view.rmdir()
 
 
-def test_masks_hide_from_others(fuse: None, filled: Daemon) -> None:
+def test_masks_hide_from_others(fuse: None, root: None, filled: Daemon) -> None:
     with Mounted(filled.socket, "allow_other,umask=077") as mounted:
         codes = codes_of(READS, mounted.path, USER)
         assert {name for name, code in codes.items() if code != errno.EACCES} <= {"stat", "size"}
@@ -292,7 +294,7 @@ def test_masks_hide_from_others(fuse: None, filled: Daemon) -> None:
         }
 
 
-def test_a_link_is_as_hidden_as_the_value_it_shows(fuse: None, filled: Daemon) -> None:
+def test_a_link_is_as_hidden_as_the_value_it_shows(fuse: None, root: None, filled: Daemon) -> None:
     """Not whether it is there, where it leads, or how long that is."""
     assert filled.tool("xenstore-write", "/a/to", "/a/x", "/a/no", "nothing").returncode == 0
 
@@ -315,7 +317,7 @@ def test_a_link_is_as_hidden_as_the_value_it_shows(fuse: None, filled: Daemon) -
         assert codes(mounted.path, STRANGER) == {errno.EACCES}
 
 
-def test_the_owner_named_may_write(fuse: None, filled: Daemon) -> None:
+def test_the_owner_named_may_write(fuse: None, root: None, filled: Daemon) -> None:
     with Mounted(filled.socket, f"allow_other,uid={USER},gid={USER}") as mounted:
 
         def write() -> None:
@@ -330,7 +332,7 @@ def test_the_owner_named_may_write(fuse: None, filled: Daemon) -> None:
 
 
 @pytest.fixture
-def machine(fuse: None) -> Iterator[Machine]:
+def machine(fuse: None, root: None) -> Iterator[Machine]:
     with Machine() as machine:
         yield machine
         machine.settle()

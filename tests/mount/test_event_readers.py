@@ -106,7 +106,7 @@ def test_who_did_not_open_it_and_reads_what_was_looked_up_again_since(mounted: M
 
 def test_what_is_mounted_under_another_name(mounted: Mounted, tmp_path: Path) -> None:
     script = f"touch {tmp_path}/f && mount --bind {mounted.path}/.events {tmp_path}/f && exec cat"
-    argv = ("unshare", "--mount", "sh", "-c", f"{script} {tmp_path}/f")
+    argv = ("unshare", "-U", "-r", "--mount", "sh", "-c", f"{script} {tmp_path}/f")
     with waiting(*argv) as program:
         program.process.kill()
         assert program.process.wait(SOON_S) == -signal.SIGKILL

@@ -187,7 +187,7 @@ def test_what_waits_for_a_stopped_daemon_goes_on_with_it(fuse: None, daemon: Dae
         assert mounted.wait(5) == 0
 
 
-def test_a_stopped_daemon_is_unmounted_by_force(fuse: None, daemon: Daemon) -> None:
+def test_a_stopped_daemon_is_unmounted_by_force(fuse: None, root: None, daemon: Daemon) -> None:
     with Mounted(daemon.socket) as mounted:
         with stopped(mounted):
             subprocess.run(["umount", "-f", mounted.path], check=True, timeout=5)

@@ -65,7 +65,7 @@ def inside(fuse: None, daemon: Daemon) -> Iterator[Inside]:
         before = store.tree(guest.home)
         with Mounted(guest.socket, f"root={guest.home.decode()}") as mounted:
             yield Inside(mounted.path, guest.home, mounted, store, daemon.kind)
-            assert mounted.forgets_everything()
+            assert mounted.leaks_no_inode()
         after = store.tree(guest.home)
         for tree in (before, after):
             for path in [path for path in tree if not path.startswith((b"/ro", b"/secret"))]:
@@ -138,7 +138,7 @@ def test_a_value_over_the_quota_is_refused_by_the_write_itself(inside: Inside) -
             os.write(fd, b"x" * 2049)
         assert refused.value.errno == number
         os.close(fd)
-    assert inside.mounted.forgets_everything()
+    assert inside.mounted.leaks_no_inode()
     assert inside.store.read(inside.at(b"mine")) == b"mine"
 
 
@@ -201,7 +201,7 @@ def test_fsync_tells_of_a_truncation_or_creation_that_is_not_permitted(
     with pytest.raises(PermissionError):
         os.fsync(fd)
     os.close(fd)
-    assert inside.mounted.forgets_everything()
+    assert inside.mounted.leaks_no_inode()
     assert sorted(os.listdir(inside.path / "ro")) == ["dir", "empty", "file"]
     assert (inside.path / "ro/file").read_bytes() == b"old\n"
     assert inside.mounted.logs("was not stored").count("was not stored") == 1

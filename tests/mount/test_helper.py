@@ -33,7 +33,7 @@ def store(xen: Xen) -> Iterator[Daemon]:
 
 
 @pytest.fixture(scope="module")
-def shared_machine(fuse: None) -> Iterator[Machine]:
+def shared_machine(fuse: None, root: None) -> Iterator[Machine]:
     with Machine() as machine:
         yield machine
 

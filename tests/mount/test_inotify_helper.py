@@ -127,7 +127,7 @@ def test_a_stopped_helper_does_not_hold_up_the_end(fuse: None, daemon: Daemon) -
 
 @pytest.mark.parametrize("options", ["", "ro"])
 def test_umount_in_a_storm_is_quick_and_never_busy(
-    fuse: None, daemon: Daemon, options: str
+    fuse: None, root: None, daemon: Daemon, options: str
 ) -> None:
     with Mounted(daemon.socket, options) as mounted:
         assert mounted.process is not None
@@ -145,7 +145,9 @@ def test_a_read_only_mount_is_heard(fuse: None, daemon: Daemon) -> None:
             (mounted.path / "life" / "x").write_text("2")
 
 
-def test_a_bind_mount_is_heard_and_keeps_it_alive(fuse: None, daemon: Daemon, folder: Path) -> None:
+def test_a_bind_mount_is_heard_and_keeps_it_alive(
+    fuse: None, root: None, daemon: Daemon, folder: Path
+) -> None:
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
     with Mounted(daemon.socket) as mounted:
@@ -172,7 +174,7 @@ def test_a_renamed_mountpoint_is_heard_also_by_a_new_helper(
         hears(daemon, mounted.path)
 
 
-def test_what_is_mounted_above_is_not_touched(fuse: None, daemon: Daemon) -> None:
+def test_what_is_mounted_above_is_not_touched(fuse: None, root: None, daemon: Daemon) -> None:
     daemon.tool("xenstore-write", "/d/x", "1")
     with Mounted(daemon.socket) as mounted, Inotify() as inotify:
         inotify.watch(mounted.path / "d", "d", MODIFY)
@@ -189,7 +191,7 @@ def test_another_mount_namespace_hears(fuse: None, daemon: Daemon) -> None:
     daemon.tool("xenstore-write", "/d/x", "1")
     with Mounted(daemon.socket) as mounted:
         watcher = ["inotifywait", "-m", "-e", "modify", str(mounted.path / "d")]
-        with Program(["unshare", "-m", *watcher]) as program:
+        with Program(["unshare", "-U", "-r", "-m", *watcher]) as program:
             while b"Watches established" not in program.read_line():
                 pass
             daemon.tool("xenstore-write", "/d/x", "2")
@@ -215,7 +217,9 @@ class Elsewhere:
         return ["nsenter", "-m", "-t", str(self.mounted.process.pid), *NOBODY, *argv]
 
 
-def test_an_unprivileged_mount_is_heard(fuse: None, daemon: Daemon, folder: Path) -> None:
+def test_an_unprivileged_mount_is_heard(
+    fuse: None, root: None, daemon: Daemon, folder: Path
+) -> None:
     daemon.tool("xenstore-write", "/d/x", "1")
     there = Elsewhere(daemon, folder)
     with there.mounted as mounted:

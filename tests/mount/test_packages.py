@@ -87,7 +87,7 @@ def prefix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     assert not (path / "lib/xsfs").exists()
 
 
-def test_make_install_where_mount_finds_it(fuse: None, prefix: Path) -> None:
+def test_make_install_where_mount_finds_it(fuse: None, root: None, prefix: Path) -> None:
     assert files(prefix) == {"bin/xsfs", "sbin/mount.xsfs", *BESIDE}
     with Machine(prefix / "bin/xsfs") as machine:
         machine.check("mount", "-t", "fuse", "xsfs#embedded", machine.mountpoint)

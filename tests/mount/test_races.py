@@ -53,7 +53,7 @@ def test_mknod_of_what_another_just_made_is_eexist(here: Here, moment: Op) -> No
     assert here.store.read(here.at(b"f")) == b"theirs"
 
 
-def test_o_excl_of_what_another_just_made_is_eexist(here: Here, moment: Op) -> None:
+def test_o_excl_of_what_another_just_made_is_eexist(root: None, here: Here, moment: Op) -> None:
     here.tap.before(moment, lambda: here.store.write(here.at(b"f"), b"theirs"))
     fd = os.open(here.path / "f", os.O_CREAT | os.O_EXCL | os.O_WRONLY)
     assert fails(errno.EEXIST, lambda: os.write(fd, b"ours"))

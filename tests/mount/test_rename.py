@@ -137,7 +137,7 @@ def test_an_open_file_follows_its_node(here: Here) -> None:
     assert here.store.tree(here.node) == {b"": b"", b"/g": b"1"}
 
 
-def test_a_directory_stays_one_where_it_is_renamed_to(here: Here) -> None:
+def test_a_directory_stays_one_where_it_is_renamed_to(root: None, here: Here) -> None:
     sh("mkdir d; mv d e; test -d e; mkdir e/sub; rmdir e/sub; mv e f; test -d f", here.path)
     assert here.forgets()
     assert (here.path / "f").is_dir()

@@ -224,7 +224,7 @@ def test_in_a_transaction_it_is_another(here: Here) -> None:
     os.unlink(here.path / "f.AbCdEf")
 
 
-def test_it_is_its_makers_alone(fuse: None) -> None:
+def test_it_is_its_makers_alone(fuse: None, root: None) -> None:
     with Mounted("embedded", "allow_other") as mounted:
         fd = os.open(mounted.path / "f.AbCdEf", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         os.write(fd, b"secret")

@@ -109,7 +109,7 @@ def test_what_is_written_to_stderr_takes_the_same_way(fuse: None, pipe: Pipe, ru
 
 
 @pytest.fixture
-def machine(fuse: None) -> Iterator[Machine]:
+def machine(fuse: None, root: None) -> Iterator[Machine]:
     with Machine() as machine:
         yield machine
 

@@ -36,7 +36,7 @@ def systemd() -> None:
 
 
 @pytest.fixture(scope="module")
-def machine(fuse: None, systemd: None, xen: Xen) -> Iterator[Booted]:
+def machine(fuse: None, root: None, systemd: None, xen: Xen) -> Iterator[Booted]:
     with (
         TemporaryDirectory(prefix="xsfs-") as folder,
         Daemon("xenstored", Path(folder), xen) as daemon,

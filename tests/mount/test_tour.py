@@ -50,7 +50,8 @@ def test_run_shows_the_embedded_store(mountpoint: Path) -> None:
     assert "$ cat local/domain/1/name\nweb\n" in shown
     assert "/greeting\nhello again\n" in shown
     assert "tool/xsfs-tour/ MODIFY greeting" in shown
-    assert f"To unmount: umount {mountpoint}" in shown
+    unmount = "umount" if os.geteuid() == 0 else "fusermount3 -u"
+    assert f"To unmount: {unmount} {mountpoint}" in shown
     assert not (mountpoint / "tool/xsfs-tour").exists()
     assert "mounted already" in run(mountpoint, XENSTORED_PATH="")
 

@@ -62,7 +62,7 @@ lockfile_name = incrond
 """
 
 
-def test_incron_runs_a_command(here: Here, rundir: Path) -> None:
+def test_incron_runs_a_command(root: None, here: Here, rundir: Path) -> None:
     require("incrond")
     here.store.write(here.at(b"a"), b"1")
     (rundir / "conf").write_text(_INCRON_CONF.format(rundir))
@@ -82,7 +82,7 @@ def test_incron_runs_a_command(here: Here, rundir: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def machine(fuse: None, shared_daemon: Daemon) -> Iterator[Booted]:
+def machine(fuse: None, root: None, shared_daemon: Daemon) -> Iterator[Booted]:
     """A booted machine with the store mounted."""
     if not os.path.exists("/lib/systemd/systemd"):
         missing("systemd is missing (Debian: systemd)")

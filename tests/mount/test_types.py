@@ -51,7 +51,7 @@ def test_the_root_has_a_value_too(here: Here) -> None:
     here.store.write(b"/", before or b"")
 
 
-def test_a_directory_stays_one_when_its_last_child_goes(here: Here) -> None:
+def test_a_directory_stays_one_when_its_last_child_goes(root: None, here: Here) -> None:
     here.store.write(here.at(b"d/child"), b"1")
     assert (here.path / "d").is_dir()
     here.store.rm(here.at(b"d/child"))
@@ -62,7 +62,7 @@ def test_a_directory_stays_one_when_its_last_child_goes(here: Here) -> None:
     assert (here.path / "d").is_dir(), "not even when the kernel has forgotten it"
 
 
-def test_a_directory_made_with_mkdir_stays_one(here: Here) -> None:
+def test_a_directory_made_with_mkdir_stays_one(root: None, here: Here) -> None:
     sh("mkdir d", here.path)
     assert here.forgets()
     assert (here.path / "d").is_dir()

@@ -166,7 +166,7 @@ def test_entr_runs_a_command(here: Here) -> None:
     [(0x101, 0x2, "."), (0x1, 0x08000002, "."), (0x1, 0x2, "a")],
     ids=["file system", "directory", "file"],
 )
-def test_fanotify_hears_it(here: Here, flags: int, mask: int, name: str) -> None:
+def test_fanotify_hears_it(root: None, here: Here, flags: int, mask: int, name: str) -> None:
     """In the place of fatrace, which can mark no FUSE file system.
 
     It asks for FAN_REPORT_FID, and Linux refuses that (ENODEV) for the whole of a file system

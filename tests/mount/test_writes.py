@@ -109,7 +109,7 @@ def test_truncation_or_creation_with_no_write_is_stored_at_release(
 
 
 @pytest.mark.parametrize("command", ["cat f", "exec 3>> f", "exec 3<> f", "touch f", "sync f"])
-def test_what_writes_nothing_stores_nothing(here: Here, command: str) -> None:
+def test_what_writes_nothing_stores_nothing(root: None, here: Here, command: str) -> None:
     here.store.write(here.at(b"f"), b"old")
     sh(command, here.path)
     assert here.forgets(), "with the last inode, all that was open has been released"
@@ -175,7 +175,7 @@ def test_a_value_that_is_overwritten_is_not_read(here: Here) -> None:
     assert here.store.read(here.at(b"f")) == b"2"
 
 
-def test_two_writers_each_store_their_own_value(here: Here) -> None:
+def test_two_writers_each_store_their_own_value(root: None, here: Here) -> None:
     path = here.path / "f"
     with open(path, "wb", buffering=0) as one, open(path, "wb", buffering=0) as two:
         one.write(b"from one\n")
@@ -184,7 +184,7 @@ def test_two_writers_each_store_their_own_value(here: Here) -> None:
     assert here.tap.values(here.at(b"f")) == [b"from one", b"two"]
 
 
-def test_a_truncation_does_not_undo_what_another_wrote_since(here: Here) -> None:
+def test_a_truncation_does_not_undo_what_another_wrote_since(root: None, here: Here) -> None:
     here.store.write(here.at(b"f"), b"old")
     path = here.path / "f"
     for mode in ("wb", "ab", "r+b"):
@@ -247,7 +247,7 @@ def test_a_value_too_long_is_refused_by_the_write_itself(here: Here, old: bytes 
 
 
 @pytest.mark.parametrize("size", [5000, 1 << 20, 1 << 40, 1 << 62])
-def test_no_offset_and_no_size_is_too_big_to_be_refused(here: Here, size: int) -> None:
+def test_no_offset_and_no_size_is_too_big_to_be_refused(root: None, here: Here, size: int) -> None:
     here.store.write(here.at(b"f"), b"old")
     with open(here.path / "f", "r+b", buffering=0) as file:
         for attempt in (
@@ -262,7 +262,7 @@ def test_no_offset_and_no_size_is_too_big_to_be_refused(here: Here, size: int) -
     assert here.store.read(here.at(b"f")) == b"old"
 
 
-def test_the_longest_value_that_the_store_takes_is_taken(here: Here) -> None:
+def test_the_longest_value_that_the_store_takes_is_taken(root: None, here: Here) -> None:
     path = here.path / "f"
     # xenstored: what fits into a packet with the path; oxenstored: quota-maxsize.
     longest = 4096 - len(here.at(b"f")) - 1 if here.daemon.kind == "xenstored" else 2048
@@ -279,7 +279,7 @@ def test_the_longest_value_that_the_store_takes_is_taken(here: Here) -> None:
 @pytest.mark.parametrize("old", [None, b"old"])
 @pytest.mark.parametrize("command", ["> f", ">> f", "| dd of=f bs=8k conv=notrunc", f"| {PYTHON}"])
 def test_a_refused_write_leaves_the_old_value_after_release_too(
-    here: Here, command: str, old: bytes | None
+    root: None, here: Here, command: str, old: bytes | None
 ) -> None:
     if old is not None:
         here.store.write(here.at(b"f"), old)

@@ -101,7 +101,7 @@ class Load:
         wrong = [line for report in reports for line in report.wrong]
         if not wrong:
             wrong = self._compare(reports)
-        if not self.mounted.forgets_everything():
+        if not self.mounted.leaks_no_inode():
             wrong.append(f"inodes are kept: {self.mounted.stats()}")
         late_kb, after = resident_kb(pid), descriptors(pid)
         if late_kb > early_kb + GROWTH_KB:
