@@ -5,13 +5,16 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.mount.installed import Machine
+from tests.mount.mounting import XSFS, Mounted
 from xsfs.mount import doctor
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def machine(fuse: None) -> Iterator[Machine]:
+def machine(fuse: None, root: None) -> Iterator[Machine]:
     with Machine() as machine:
         yield machine
         machine.settle()
@@ -94,6 +97,21 @@ def test_a_mount_that_is_not_well(machine: Machine, number: int, said: str) -> N
     m = machine.mountpoint
     assert status == 1
     assert any(line.startswith(f"FAULT    {m} {said.format(m=m)}") for line in lines), lines
+
+
+def test_what_it_says_of_a_stopped_daemon_helps_whoever_mounted(fuse: None) -> None:
+    with Mounted("embedded") as mounted:
+        assert mounted.process is not None
+        mounted.process.send_signal(signal.SIGSTOP)
+        try:
+            done = subprocess.run(
+                [*XSFS, "doctor"], capture_output=True, text=True, timeout=40, check=False
+            )
+            (command,) = re.findall(rf"`(.* {mounted.path})`", done.stdout)
+            subprocess.run(command.split(), check=True, timeout=10)
+        finally:
+            mounted.process.send_signal(signal.SIGCONT)
+        assert mounted.wait() == 0
 
 
 def test_mounts_one_over_the_other(machine: Machine) -> None:

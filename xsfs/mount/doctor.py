@@ -157,9 +157,11 @@ def _mounts() -> Iterator[Finding]:
                 command, capture_output=True, text=True, timeout=_ANSWER_S, check=False
             )
         except subprocess.TimeoutExpired:
+            # umount(8) takes -f from root alone.
+            force = "umount -f -l" if os.geteuid() == 0 else "fusermount3 -u -z"
             yield fault(
                 f"{mountpoint} does not answer: its daemon is stopped or hangs; "
-                f"`umount -f -l {mountpoint}`, and mount again"
+                f"`{force} {mountpoint}`, and mount again"
             )
             continue
         if not done.returncode:
