@@ -164,6 +164,10 @@ soak: venv xen
 		$(BIN)/python -m tests.soak.watches $$daemon 10000 || exit 1; \
 		$(BIN)/python -m tests.soak.endurance $$daemon 540 || exit 1; \
 	done
+	for start in foreground background nohup closed-stdin; do \
+		$(BIN)/python -m tests.soak.suite $$start || exit 1; \
+	done
+	$(BIN)/python -m tests.soak.suite foreground 4
 	$(BIN)/python -m tests.soak
 
 # Continues where the last run ended, below build/fuzz; SECONDS for each target.

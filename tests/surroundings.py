@@ -14,6 +14,19 @@ import subprocess
 import sys
 import tempfile
 
+# Ways to start the tests, as words of the shell.
+STARTS = {
+    "foreground": '"$@"',
+    "background": '"$@" & wait $!',
+    "nohup": 'nohup "$@" > /dev/null 2>&1',
+    "closed-stdin": '"$@" <&-',
+    "closed": '"$@" <&- >&- 2>&-',
+    "signals-blocked": 'env --block-signal "$@"',
+    "signals-ignored": 'env --ignore-signal "$@"',
+    "umask": 'umask 077; "$@"',
+    "settings": 'LC_ALL=C TMPDIR=/ TZ=Asia/Tokyo XENSTORED_PATH=/x "$@"',
+}
+
 # What the programs under test, and those beside them, look at.
 _VARIABLES = (
     *("NOTIFY_SOCKET", "XENSTORED_PATH", "XENSTORED_RUNDIR"),

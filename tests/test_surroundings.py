@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.surroundings import STARTS
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -30,17 +32,6 @@ assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 subprocess.run([sys.executable, "-c", {SHOW!r}, sys.argv[1]], check=True)
 """
 
-STARTS = {
-    "in the foreground": '"$@"',
-    "in the background": '"$@" & wait $!',
-    "by nohup": 'nohup "$@" > /dev/null 2>&1',
-    "with nothing open": '"$@" <&- >&- 2>&-',
-    "with signals blocked": 'env --block-signal "$@"',
-    "with signals ignored": 'env --ignore-signal "$@"',
-    "with a umask": 'umask 077; "$@"',
-    "with other settings": 'LC_ALL=C TMPDIR=/ TZ=Asia/Tokyo XENSTORED_PATH=/x "$@"',
-}
-
 
 def found(start: str, file: Path) -> str:
     """What a program finds whose parent was started by these words of the shell."""
@@ -51,5 +42,5 @@ def found(start: str, file: Path) -> str:
 
 @pytest.mark.parametrize("start", STARTS.values(), ids=STARTS)
 def test_programs_find_the_same_however_the_tests_are_started(start: str, tmp_path: Path) -> None:
-    usual = found(STARTS["in the foreground"], tmp_path / "usual")
+    usual = found(STARTS["foreground"], tmp_path / "usual")
     assert found(start, tmp_path / "this") == usual

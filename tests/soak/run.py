@@ -106,14 +106,23 @@ def go_on(part: str, work: Callable[[Daemon, Run], Result], *variant: str) -> in
     if kind not in KINDS:
         print(f"{part}: which daemon? {' or '.join(KINDS)}, not {kind!r}", file=sys.stderr)
         return 2
-    run = Run.load("-".join((part, *variant)))
+
+    def with_daemon(run: Run) -> Result:
+        with TemporaryDirectory(prefix="xsfs-") as folder, Daemon(kind, Path(folder)) as daemon:
+            return work(daemon, run)
+
+    return add_piece("-".join((part, *variant)), with_daemon)
+
+
+def add_piece(name: str, work: Callable[[Run], Result]) -> int:
+    """Run one more piece, and print what there is so far; the exit status."""
+    run = Run.load(name)
     started_s = time.monotonic()
-    with TemporaryDirectory(prefix="xsfs-") as folder, Daemon(kind, Path(folder)) as daemon:
-        try:
-            result = work(daemon, run)
-        except Exception:
-            # Where no error is expected at all.
-            result = Result(wrong=[traceback.format_exc()])
+    try:
+        result = work(run)
+    except Exception:
+        # Where no error is expected at all.
+        result = Result(wrong=[traceback.format_exc()])
     run.add(result, time.monotonic() - started_s)
     run.save()
     print(*result.wrong[:WRONG_MAX], run.row(), sep="\n")
