@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pyfuse3
+import pytest
 import trio
 
 from xsfs.fs.filesystem import FileSystem
@@ -23,10 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
-    import pytest
-
 # A thread that is not the event helper's.
 CONTEXT: Any = SimpleNamespace(pid=4711, uid=0, gid=0, umask=0)
+
+
+async def fails(number: int, attempt: Awaitable[object]) -> None:
+    """It fails with that errno."""
+    with pytest.raises(pyfuse3.FUSEError) as refused:
+        await attempt
+    assert refused.value.errno == number
 
 
 class Kernel:

@@ -12,7 +12,7 @@ import pyfuse3
 import pytest
 import trio
 
-from tests.fs.kernel import CONTEXT, Kernel, kernel
+from tests.fs.kernel import CONTEXT, Kernel, fails, kernel
 from xsfs.fs.options import Options
 from xsfs.protocol.conversation import Event
 
@@ -55,13 +55,6 @@ def run(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> Run:
         trio.run(main)
 
     return run
-
-
-async def fails(number: int, attempt: Awaitable[object]) -> None:
-    """It fails with that errno."""
-    with pytest.raises(pyfuse3.FUSEError) as refused:
-        await attempt
-    assert refused.value.errno == number
 
 
 def test_each_lookup_counts(run: Run) -> None:

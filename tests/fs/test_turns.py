@@ -25,7 +25,7 @@ from xsfs.protocol import requests
 from xsfs.server import running
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from xsfs.server import Running
 
@@ -86,25 +86,30 @@ def store() -> Iterator[Running]:
         yield path
 
 
+async def held(
+    store: Running,
+    monkeypatch: pytest.MonkeyPatch,
+    test: Callable[[Kernel], Awaitable[None]],
+    listed: Sequence[bytes] = (),
+) -> float:
+    """For how long the loop was held while a test ran, after directories had been listed."""
+    async with kernel(Path(store), monkeypatch) as at, trio.open_nursery() as nursery:
+        for path in listed:
+            assert await at.list(await at.walk(path))
+        bystander = Bystander()
+        # What Python collects meanwhile is not of the test's making.
+        gc.collect()
+        gc.freeze()
+        nursery.start_soon(bystander.run)
+        await test(at)
+        nursery.cancel_scope.cancel()
+    return bystander.held_s
+
+
 @pytest.fixture
 def measured(store: Running, monkeypatch: pytest.MonkeyPatch) -> Callable[..., float]:
-    """For how long the loop was held while a test ran."""
-
-    def run(test: Callable[[Kernel], Awaitable[None]]) -> float:
-        async def main() -> float:
-            async with kernel(Path(store), monkeypatch) as at, trio.open_nursery() as nursery:
-                bystander = Bystander()
-                # What Python collects meanwhile is not of the test's making.
-                gc.collect()
-                gc.freeze()
-                nursery.start_soon(bystander.run)
-                await test(at)
-                nursery.cancel_scope.cancel()
-            return bystander.held_s
-
-        return trio.run(main)
-
-    return run
+    """See `held`."""
+    return lambda test: trio.run(held, store, monkeypatch, test)
 
 
 async def write(at: Kernel, text: bytes, size: int = WRITE) -> None:
@@ -187,26 +192,11 @@ def test_long_attributes(measured: Callable[..., float]) -> None:
 
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., float]]:
-    """For how long the loop was held after 30,000 nodes had been listed."""
+    """As `measured`, where 30,000 nodes have been listed."""
     values = {b"/many/d%d/n%d" % (d, n): b"1" for d in range(3) for n in range(10_000)}
+    listed = [b"many/d%d" % d for d in range(3)]
     with running(values) as path:
-
-        def run(test: Callable[[Kernel], Awaitable[None]]) -> float:
-            async def main() -> float:
-                async with kernel(Path(path), monkeypatch) as at, trio.open_nursery() as nursery:
-                    for d in range(3):
-                        assert len(await at.list(await at.walk(b"many/d%d" % d))) == 10_000
-                    bystander = Bystander()
-                    gc.collect()
-                    gc.freeze()
-                    nursery.start_soon(bystander.run)
-                    await test(at)
-                    nursery.cancel_scope.cancel()
-                return bystander.held_s
-
-            return trio.run(main)
-
-        yield run
+        yield lambda test: trio.run(held, path, monkeypatch, test, listed)
 
 
 async def told(at: Kernel, count: int) -> None:
