@@ -17,7 +17,7 @@ import pyfuse3
 import pytest
 import trio
 
-from tests.fs.kernel import CONTEXT, Kernel
+from tests.fs.kernel import CONTEXT, Kernel, fails
 from tests.fs.watched_store import NOW_S, Store, WatchedStore, describe
 from xsfs.fs.filesystem import FileSystem
 from xsfs.fs.model.notices import Removal
@@ -231,7 +231,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     def run(test: Callable[[At], Awaitable[None]]) -> None:
         async def main(path: str) -> None:
             held = Held()
-            monkeypatch.setattr("xsfs.fs.inotify.watcher.Turns", lambda: held)
+            monkeypatch.setattr("xsfs.fs.inotify.watcher.Turns", lambda *_: held)
             fs = FileSystem(path, Options())
             fs.queue.helper_pid = HELPER.pid
             async with fs.client, trio.open_nursery() as nursery:
@@ -251,12 +251,6 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
             trio.run(main, str(path))
 
     return run
-
-
-async def fails(number: int, attempt: Awaitable[object]) -> None:
-    with pytest.raises(pyfuse3.FUSEError) as caught:
-        await attempt
-    assert caught.value.errno == number
 
 
 def test_nobody_sees_half_of_it(run: Run) -> None:

@@ -14,22 +14,26 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# For how long a task may hold up the others, in seconds.
 _TURN_S = 0.001
 
 
 class Turns:
-    """When one task last let the others run."""
+    """When one task last let the others run.
 
-    def __init__(self) -> None:
-        self._end_s = perf_counter() + _TURN_S
+    Args:
+        turn_s: for how long it may hold them up, in seconds.
+    """
+
+    def __init__(self, turn_s: float = _TURN_S) -> None:
+        self._turn_s = turn_s
+        self._end_s = perf_counter() + turn_s
 
     async def over(self) -> bool:
         """Let others run, if this turn is over; whether it was."""
         is_over = perf_counter() > self._end_s
         if is_over:
             await trio.lowlevel.checkpoint()
-            self._end_s = perf_counter() + _TURN_S
+            self._end_s = perf_counter() + self._turn_s
         return is_over
 
 

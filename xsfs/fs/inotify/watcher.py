@@ -45,6 +45,10 @@ _ECHO_S = 0.02
 # How long a request waits until its changes of other files have been announced, in seconds.
 _SETTLE_S = 1.0
 
+# For how long notices are posted before others run, in seconds: the replies that are left then are
+# out of date, and the store is asked again.
+_TURN_S = 0.004
+
 # How long to wait before asking again when the store did not answer, in seconds.
 _RETRY_S = 0.5
 
@@ -225,7 +229,7 @@ class Watcher:
                 states[path] = state if isinstance(state, State) else None
             else:
                 log.warning("cannot read what changed at %s: %s", path.decode(), state)
-        turns = Turns()
+        turns = Turns(_TURN_S)
         for step in self._difference.answers(states, trio.current_time()):
             if isinstance(step, Notice):
                 self._queue.post(step)
