@@ -154,6 +154,22 @@ def following(body: Callable[[WatchedStore], object], store: Store, *known: str)
     return watched.look()
 
 
+def test_a_directory_that_is_being_committed_is_told_as_one() -> None:
+    """Its event may be compared before the reply to the commit is handled."""
+    told: list[str] = []
+
+    def commit(watched: WatchedStore) -> None:
+        watched.store = {**D, "/d/n": ""}
+        with watched.table.coming([b"/d/n"]):
+            watched.event("/d/n")
+            told.extend(watched.look())
+        watched.store = {**watched.store, "/d/o": ""}
+        watched.event("/d/o")
+
+    assert following(commit, D, "/d/x") == ["created /d/o"]
+    assert told == ["created/ /d/n"]
+
+
 @pytest.mark.parametrize("event_first", [True, False], ids=["xenstored", "oxenstored"])
 def test_our_own_write_is_not_told_again(event_first: bool) -> None:
     def write(watched: WatchedStore) -> None:

@@ -70,6 +70,22 @@ def test_each_lookup_counts(run: Run) -> None:
     run(test)
 
 
+def test_a_file_that_the_kernel_forgets_keeps_its_number(run: Run) -> None:
+    """cp(1) refuses a file that has another number when it is opened than by its name before."""
+
+    async def test(at: Kernel) -> None:
+        await at.client.write(b"/d/f", b"1")
+        ino = await at.walk(b"d/f")
+        await at.ops.forget([(ino, at.lookups.pop(ino))])
+        assert await at.walk(b"d/f") == ino
+        assert at.table[ino].lookups == 1
+        await at.client.delete(b"/d/f")
+        await at.client.write(b"/d/f", b"1")
+        await at.watcher.settle()
+
+    run(test)
+
+
 def test_what_fails_counts_nothing(run: Run) -> None:
     async def test(at: Kernel) -> None:
         await at.client.write(b"/a", b"1")

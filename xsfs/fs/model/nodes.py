@@ -209,6 +209,8 @@ class Node:
 
     # -- what the kernel holds ------------------------------------------------------------
     inodes: list[Inode] = field(default_factory=list)
+    # The one that it forgot last: a program may still compare its number.
+    former: Inode | None = None
     # Shown as a directory.
     directory: bool = False
     # When it last changed, in ns since the epoch; None: not since the mount.

@@ -7,6 +7,7 @@ No input or output and no waiting here; used from the trio thread alone.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from xsfs.fs.model.nodes import Inode, Node, View
@@ -28,7 +29,8 @@ KEPT_MAX = 16384
 class NodeTable:
     """All inodes by number, and the tree of nodes behind them.
 
-    Inode numbers are never reused. The root's inode lives as long as the mount.
+    An inode's number is used again only for the same node and kind. The root's inode lives as
+    long as the mount.
     """
 
     def __init__(self, root_path: bytes) -> None:
@@ -40,6 +42,8 @@ class NodeTable:
         self._next_ino = ROOT_INO + 1
         # The tops of removed subtrees that are being announced, by the entry that they had.
         self.leaving: dict[tuple[Node, bytes], Node] = {}
+        # The paths of directories that a commit under way makes.
+        self._coming: set[bytes] = set()
         # Nodes kept only for what was announced of them; the oldest is dropped first.
         self._kept: dict[Node, None] = {}
 
@@ -59,8 +63,21 @@ class NodeTable:
         node = parent.children.get(name)
         if node is None or node.dropped:
             node = parent.children[name] = Node(parent.view, parent, name)
-            node.directory = parent.view.inherits(parent, name)
+            is_coming = (
+                bool(self._coming) and parent.view is self.view and node.path in self._coming
+            )
+            node.directory = is_coming or parent.view.inherits(parent, name)
         return node
+
+    @contextmanager
+    def coming(self, directories: Iterable[bytes]) -> Iterator[None]:
+        """While these nodes are committed, whoever finds one first takes it for a directory."""
+        paths = set(directories)
+        self._coming |= paths
+        try:
+            yield
+        finally:
+            self._coming -= paths
 
     def adopt(self, directories: Iterable[bytes]) -> None:
         """Show these nodes, made in a transaction and without children, as directories."""
@@ -74,7 +91,11 @@ class NodeTable:
 
     def inode(self, node: Node, kind: InodeKind) -> Inode:
         """The inode of a node's kind, made when there is none."""
-        inode = node.inode(kind)
+        inode, former = node.inode(kind), node.former
+        if inode is None and former is not None and former.kind is kind:
+            inode, node.former = former, None
+            self._inodes[inode.ino] = inode
+            node.inodes.append(inode)
         return self.add(lambda ino: Inode(ino, node, kind)) if inode is None else inode
 
     def add(self, make: Callable[[int], InodeType]) -> InodeType:
@@ -93,6 +114,8 @@ class NodeTable:
             del self._inodes[ino]
             node = inode.node
             node.inodes.remove(inode)
+            if inode.kind is not InodeKind.VIRTUAL:
+                inode.user_visible, node.former = False, inode
             if inode.kind is InodeKind.DIRECTORY or not node.inodes:
                 self._shed(node)
             self.prune(node)

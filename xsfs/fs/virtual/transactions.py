@@ -184,7 +184,9 @@ class Transactions(VirtualFile):
         directories = [n.path for n in view.root.subtree() if n.alive and n.names == set()]
         tx_id = self._close(transaction)
         try:
-            await self._client.call(requests.transaction_end(True), tx_id)
+            with self._table.coming(directories):
+                await self._client.call(requests.transaction_end(True), tx_id)
+                self._table.adopt(directories)
         except StoreConnectionError:
             log.warning(
                 "it is not known whether transaction %r was committed: look at its nodes",
@@ -194,7 +196,6 @@ class Transactions(VirtualFile):
         except Conflict as error:
             changed = self._table.view.changed_since(transaction.started, seen)
             raise _noted(error, f"changed meanwhile: {b', '.join(changed).decode()}") from None
-        self._table.adopt(directories)
         await self._settle()
 
     def _close(self, transaction: Transaction) -> int:
