@@ -18,7 +18,7 @@ import pytest
 import trio
 
 from tests.fs.kernel import CONTEXT, Kernel, fails
-from tests.fs.watched_store import NOW_S, Store, WatchedStore, describe
+from tests.fs.watched_store import Store, WatchedStore, describe
 from xsfs.fs.filesystem import FileSystem
 from xsfs.fs.model.notices import Removal
 from xsfs.fs.options import Options
@@ -37,32 +37,37 @@ TOLD = ["removed /d/s/a", "removed /d/s/b", "removed /d/s/t/c", "removed/ /d/s/t
 
 
 class Interrupted:
-    """A removal of /d/s by another client, and what is done after the first notice of it."""
+    """A change of /d/s by another client, and what is done after the first notice of a removal.
+
+    Args:
+        events: others that come before the removal of the directory is certain.
+    """
 
     def __init__(self, *events: str) -> None:
         self.watched = WatchedStore(DEEP, KNOWN)
         self.table, self.difference = self.watched.table, self.watched.difference
         self.nodes = {node.path: node for node in self.table.view.root.subtree()}
-        self._events = events or ("/d/s",)
+        self._events = events
 
     def tell(self, after: Store, between: Callable[[], object]) -> list[str]:
         """What is told in all when the store is `after`."""
         self.watched.store = after
-        for path in self._events:
-            self.watched.event(path)
-        asked = self.difference.questions()
-        states = {path: self.watched.state(path) for path in asked}
-        told = []
-        for step in self.difference.answers(states, NOW_S):
-            if not isinstance(step, Removal):
-                told.append(describe(step))
-                continue
-            for count, notice in enumerate(step.notices):
+        self.watched.event("/d/s")
+        self.watched.meanwhile = self._more
+        told: list[str] = []
+        is_first = True
+        for step in self.watched.steps():
+            for notice in step.notices if isinstance(step, Removal) else [step]:
                 told.append(describe(notice))
-                if count == 0:
+                if isinstance(step, Removal) and is_first:
+                    is_first = False
                     between()
                     self.difference.outdated()
-        return told + self.watched.look()
+        return told
+
+    def _more(self) -> None:
+        for path in self._events:
+            self.watched.event(path)
 
     def ended(self) -> None:
         """Nothing is kept when the kernel has forgotten all."""
@@ -106,7 +111,7 @@ def test_what_comes_at_the_same_path_meanwhile_is_told_after_it() -> None:
 
 def test_what_was_asked_before_is_asked_again() -> None:
     """Our own removal meanwhile: the reply from before it shows a node that is no more."""
-    at = Interrupted("/d/s", "/d/x")
+    at = Interrupted("/d/x")
 
     def between() -> None:
         echo = at.difference.echoes.expect(b"/d/x", exists=False)
@@ -122,7 +127,7 @@ def test_what_was_asked_before_is_asked_again() -> None:
 
 
 def test_events_for_another_path_that_came_before_are_told_before_later_ones() -> None:
-    at = Interrupted("/d/s", "/d/x")
+    at = Interrupted("/d/x")
 
     def between() -> None:
         at.watched.store = {**D, "/d/x": "2", "/d/n": ""}
@@ -163,15 +168,16 @@ def test_what_we_moved_out_meanwhile_is_not_removed() -> None:
 
 def test_what_is_made_again_before_its_turn_stays() -> None:
     """A listing from before does not have it."""
-    at = Interrupted("/d")
+    at = Interrupted()
+    without = {**D, "/d/s": "", "/d/s/t/c": "2"}
 
     def between() -> None:
-        at.watched.store = {"/d": "", "/d/x": "2"}
-        at.watched.event("/d/x")
-        at.watched.learn("/d/x")
+        at.watched.store = {**without, "/d/s/b": "2"}
+        at.watched.event("/d/s/b")
+        at.watched.learn("/d/s/b")
 
-    assert at.tell({"/d": ""}, between) == [*TOLD, "modified/ /d", "modified /d/x"]
-    assert at.nodes[b"/d/x"].alive
+    assert at.tell(without, between) == ["removed /d/s/a", "modified/ /d/s", "modified /d/s/b"]
+    assert at.nodes[b"/d/s/b"].alive
 
 
 def test_everything_becomes_suspect_meanwhile() -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xsfs.fs.model.difference import Difference
-from xsfs.fs.model.notices import Removal
+from xsfs.fs.model.notices import Doubt, Removal
 from xsfs.fs.model.states import InodeKind, State
 from xsfs.fs.model.table import NodeTable
 from xsfs.protocol import paths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from xsfs.fs.model.nodes import Node
     from xsfs.fs.model.notices import Notice
@@ -95,6 +95,13 @@ class WatchedStore:
     def look(self) -> list[str]:
         """What is told by the time that nothing is left to look at."""
         told = []
+        for step in self.steps():
+            notices = step.notices if isinstance(step, Removal) else [step]
+            told += [describe(notice) for notice in notices]
+        return told
+
+    def steps(self) -> Iterator[Notice | Removal]:
+        """What is to be told, until nothing is left to look at."""
         while self.difference.is_waiting:
             for _ in self.difference.suspect_all():
                 pass
@@ -105,9 +112,8 @@ class WatchedStore:
                 meanwhile, self.meanwhile = self.meanwhile, None
                 meanwhile()
             for step in self.difference.answers(states, NOW_S):
-                notices = step.notices if isinstance(step, Removal) else [step]
-                told += [describe(notice) for notice in notices]
-        return told
+                if not isinstance(step, Doubt):
+                    yield step
 
 
 def describe(notice: Notice) -> str:

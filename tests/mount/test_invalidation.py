@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.inotify import Heard, Inotify
 from tests.mount.mounting import Mounted
 from tests.mount.outside import Outside, Tap
 from tests.xen.link import Link
@@ -124,6 +125,30 @@ def test_all_below_it_that_is_there_again(place: Place) -> None:
     assert (place.d / "s/t/z").read_text() == "new\n"
     with pytest.raises(FileNotFoundError):
         (place.d / "s/t/y").read_text()
+
+
+def test_a_directory_that_was_gone_for_a_moment(place: Place) -> None:
+    """Who is in it would find nothing there if the kernel were told of its removal."""
+    with Inotify() as inotify:
+        inotify.watch(place.d, "d")
+        inside = os.open(place.d, os.O_RDONLY | os.O_DIRECTORY)
+        asked = iter((Op.DIRECTORY, Op.READ, Op.GET_PERMS))
+
+        def answered(reply: bytes) -> bytes:
+            if next(asked) is Op.GET_PERMS:
+                place.store.write(b"/d/n", b"new")
+            return reply
+
+        gone = place.link.forge(answered, 3, Op.ERROR)
+        place.store.rm(b"/d")
+        assert gone.wait(10)
+        inotify.until(lambda heard: heard == Heard("d", "CREATE", "n"))
+    try:
+        with open(os.open("n", os.O_RDONLY, dir_fd=inside), "rb") as file:
+            assert file.read() == b"new\n"
+        assert os.listdir(f"/proc/self/fd/{inside}") == ["n"]
+    finally:
+        os.close(inside)
 
 
 def test_the_listing_of_its_parent(place: Place) -> None:

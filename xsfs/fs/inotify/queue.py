@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from xsfs.fs.model.nodes import Node
-    from xsfs.fs.model.notices import Notice, Removal
+    from xsfs.fs.model.notices import Notice
     from xsfs.fs.model.table import NodeTable
     from xsfs.fs.options import EventMode
 
@@ -111,26 +111,28 @@ class NotificationQueue:
             self._unsettled.setdefault((notice.parent, notice.name), deque()).append(injection)
             later = notice.parent.children.get(notice.name) if notice.parent.children else None
             is_taken = later is not None and any(inode.lookups for inode in later.inodes)
-            is_left = notice.kind is Kind.REMOVED and notice.directory
-            if parent is not None and (is_taken or is_left):
+            if parent is not None and is_taken:
                 # The kernel must look the name up again: not to take a later node for the one
-                # that is removed, nor to let a program into a directory that is being removed,
-                # where everything is ENOENT (S_DEAD in fs/namei.c), even if the store has it again.
+                # that is removed.
                 self.stale.entry(parent.ino, notice.name)
         self._waiting.append(injection)
         self._push()
 
-    def leave(self, removal: Removal) -> None:
-        """Let nobody in where a directory was removed: its notices may take a while.
+    def close(self, node: Node) -> None:
+        """Let nobody into a directory that seems to be gone by the entry that the kernel holds.
 
         Not when no event is raised: the kernel is to drop it as a removed one then, which it can
         only when it is empty.
         """
-        node = removal.node
         if node.directory and node.parent is not None and Kind.REMOVED in self._wanted:
             parent = node.parent.inode(InodeKind.DIRECTORY)
             if parent is not None and parent.lookups:
                 self.stale.entry(parent.ino, node.name)
+
+    async def closed(self) -> None:
+        """Wait until the kernel has dropped the entries of what was closed; at most a second."""
+        with trio.move_on_after(_DROP_S):
+            await self.stale.settle()
 
     def is_unsettled(self, node: Node) -> bool:
         """Whether a creation or removal of that name is yet to be performed by the helper."""
@@ -157,8 +159,7 @@ class NotificationQueue:
             return
         self.stale.entry(parent.ino, node.name)
         if wait:
-            with trio.move_on_after(_DROP_S):
-                await self.stale.settle()
+            await self.closed()
 
     async def invalidate_all(self) -> None:
         """Make the kernel fetch all attributes again; others may run in between."""

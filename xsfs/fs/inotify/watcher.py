@@ -21,7 +21,7 @@ from xsfs.aio.pipeline import StoreUnavailable
 from xsfs.errors import NotFound, StoreError, XenStoreError
 from xsfs.fs.inotify.bursts import Bursts
 from xsfs.fs.inotify.lateness import Lateness
-from xsfs.fs.model.notices import Kind, Notice
+from xsfs.fs.model.notices import Doubt, Kind, Notice, Removal
 from xsfs.fs.model.states import State
 from xsfs.fs.turns import Turns
 
@@ -230,15 +230,21 @@ class Watcher:
             else:
                 log.warning("cannot read what changed at %s: %s", path.decode(), state)
         turns = Turns(_TURN_S)
+        in_doubt = False
         for step in self._difference.answers(states, trio.current_time()):
-            if isinstance(step, Notice):
-                self._queue.post(step)
-                continue
-            self._queue.leave(step)
-            for notice in step.notices:
-                self._queue.post(notice)
-                if await turns.over():
-                    self._difference.outdated()
+            match step:
+                case Notice():
+                    self._queue.post(step)
+                case Doubt():
+                    self._queue.close(step.node)
+                    in_doubt = True
+                case Removal():
+                    for notice in step.notices:
+                        self._queue.post(notice)
+                        if await turns.over():
+                            self._difference.outdated()
+        if in_doubt:
+            await self._queue.closed()
 
     async def renew_after_bursts(self) -> None:
         """The task: set the watch again after each long burst, as events may be held back."""

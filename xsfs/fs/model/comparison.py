@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from xsfs.fs.model import names as filenames
 from xsfs.fs.model.nodes import Node
-from xsfs.fs.model.notices import Kind, Notice, Removal
+from xsfs.fs.model.notices import Doubt, Kind, Notice, Removal
 from xsfs.fs.model.states import Announced, InodeKind
 from xsfs.protocol import paths
 
@@ -47,10 +47,12 @@ class Comparison:
         self._now_s = now_s
         self.is_outdated = False
 
-    def compare(self, node: Node, state: State | None, mark: Mark) -> Iterator[Notice | Removal]:
+    def compare(
+        self, node: Node, state: State | None, mark: Mark
+    ) -> Iterator[Notice | Doubt | Removal]:
         """An announced node, after an event or for another reason to compare it."""
         if state is None:
-            if not mark.is_echo(None) and node.made_at <= self._clock:
+            if not mark.is_echo(None):
                 yield from self.removed(node)
             return
         announced = node.announced
@@ -89,9 +91,9 @@ class Comparison:
         child = node.children.get(name) if node.children else None
         return (
             name in (node.names or ())
-            # A child that we created after the request cannot be in the reply, and of one that we
-            # remove, or rename, the kernel is told by the reply to its request.
-            and (child is None or child.made_at <= self._clock)
+            # A child that was found or made after the request need not be in the reply, and of one
+            # that we remove, or rename, the kernel is told by the reply to its request.
+            and (child is None or child.seen_at < self._clock)
             and not self._echoes.is_removing(paths.join(node.path, name))
             # What an event has come for since is compared again: it may be there by now.
             and not (self.is_outdated and (child or node).has_event_since(self._clock))
@@ -128,27 +130,39 @@ class Comparison:
         if mark.hit and not mark.is_echo(state):
             yield Notice(Kind.MODIFIED, parent, name, node, node.directory)
 
-    def vanished(self, parent: Node, name: bytes) -> Iterator[Removal]:
+    def vanished(self, parent: Node, name: bytes) -> Iterator[Doubt | Removal]:
         """An announced child is gone from the store."""
         node = parent.children.get(name) if parent.children else None
         if node is None:
             node = _ghost(parent, name, directory=False)
-        elif node.pending:
-            return
-        elif node.announced is None:
-            node.announced = Announced(b"", b"", node.directory)
-        yield from self.removed(node)
+        if not node.pending:
+            yield from self.removed(node)
 
-    def removed(self, node: Node) -> Iterator[Removal]:
+    def removed(self, node: Node) -> Iterator[Doubt | Removal]:
         """A node is gone, with all below it."""
         parent, name = node.parent, node.name
         if parent is None:
             return
+        if self.is_in_doubt(node):
+            yield self.doubt(node)
+            return
+        if node.announced is None:
+            node.announced = Announced(b"", b"", node.directory)
         if parent.names:
             parent.names.discard(name)
         self._table.leave(node)
         yield Removal(node, self._below(node))
         self._table.has_left(parent, name)
+
+    def is_in_doubt(self, node: Node) -> bool:
+        """Whether somebody found a node that a reply does not have, or may be about to enter it."""
+        is_open = node.looked_up and node.closed_at < 0
+        return is_open or max(node.seen_at, node.closed_at) >= self._clock
+
+    def doubt(self, node: Node) -> Doubt:
+        """Have nobody enter a node by what the kernel holds, and the store asked about it again."""
+        node.closed_at = node.view.clock
+        return Doubt(node)
 
     def _below(self, node: Node) -> Iterator[Notice]:
         """The notices of a removal."""
@@ -171,11 +185,14 @@ class Comparison:
 
     def transient(
         self, parent: Node, name: bytes, *, directory: bool
-    ) -> Iterator[Notice | Removal]:
+    ) -> Iterator[Notice | Doubt | Removal]:
         """A child that was created and removed between two requests: its event shows that."""
         node = parent.children.get(name) if parent.children else None
         if node is None:
             node = _ghost(parent, name, directory=directory)
+        if self.is_in_doubt(node):
+            yield self.doubt(node)
+            return
         if node.announced is None:
             # Nor was it looked up in between.
             node.announced = Announced(b"", b"", node.directory)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from xsfs.fs.model.comparison import Comparison
 from xsfs.fs.model.echoes import Echoes
 from xsfs.fs.model.marks import Mark
-from xsfs.fs.model.notices import Kind, Notice, Removal
+from xsfs.fs.model.notices import Doubt, Kind, Notice, Removal
 from xsfs.fs.model.routes import Route
 from xsfs.fs.model.states import State
 from xsfs.protocol import paths
@@ -145,7 +145,7 @@ class Difference:
         for path in self._turn:
             del self._marks[path]
         self.is_urgent = bool(self._marks)
-        self._clock = self._view.clock
+        self._clock = self._view.tick()
         if len(self._gone) > _MARKS_MAX:
             self._gone.clear()
         routes = (Route(self._view, path) for path in self._turn)
@@ -167,11 +167,11 @@ class Difference:
 
     def answers(
         self, states: Mapping[bytes, State | None], now_s: float
-    ) -> Iterator[Notice | Removal]:
+    ) -> Iterator[Notice | Doubt | Removal]:
         """The notices that are due; iterate to the end, and carry each out as it comes.
 
         Those of a removal must be carried out before the next step. Others may run between them:
-        call `outdated` then.
+        call `outdated` then. What a doubt asks for must be done before the next questions.
 
         Args:
             states: by path, None where there is no node; paths that may not be read are missing.
@@ -186,9 +186,14 @@ class Difference:
             for path, state in states.items()
             if state is None and self.echoes.is_removing(path)
         }
+        is_in_doubt = False
         for path, mark in list(turn.items()):
             if comparison.is_outdated:
                 break
+            if is_in_doubt:
+                # What came later is told later.
+                yield from self._doubts(path, states, comparison)
+                continue
             del turn[path]
             if refused and not refused.isdisjoint(Route(self._view, path).questions()):
                 continue
@@ -198,15 +203,33 @@ class Difference:
             # The state may result from a change of our own that followed the event.
             mark.echoes += self.echoes.under_way(path)
             for step in self._look(path, mark, states, comparison):
-                if isinstance(step, Removal):
-                    self._gone[step.node.path] = self._view.clock
-                    yield step._replace(notices=self._counted(step.notices))
-                else:
-                    self.counts["notices"] += 1
-                    yield step
+                match step:
+                    case Notice():
+                        self.counts["notices"] += 1
+                        yield step
+                    case Removal():
+                        self._gone[step.node.path] = self._view.clock
+                        yield step._replace(notices=self._counted(step.notices))
+                    case Doubt():
+                        yield step
+                        is_in_doubt = True
+                        doubtful = step.node.path
+                        if path == doubtful or paths.is_below(path, doubtful):
+                            turn = {path: mark} | turn
+                            break
+                        turn = {doubtful: Mark()} | turn
         self._put_back(turn)
         if not self._marks:
             self._gone.clear()
+
+    def _doubts(
+        self, path: bytes, states: Mapping[bytes, State | None], comparison: Comparison
+    ) -> Iterator[Doubt]:
+        """What is in doubt on the way to a path whose turn is yet to come."""
+        for node in Route(self._view, path).nodes:
+            at = node.path
+            if at in states and states[at] is None and comparison.is_in_doubt(node):
+                yield comparison.doubt(node)
 
     def _counted(self, notices: Iterator[Notice]) -> Iterator[Notice]:
         for notice in notices:
@@ -219,7 +242,7 @@ class Difference:
         mark: Mark,
         states: Mapping[bytes, State | None],
         comparison: Comparison,
-    ) -> Iterator[Notice | Removal]:
+    ) -> Iterator[Notice | Doubt | Removal]:
         for node in list(Route(self._view, path).dubious()):
             if node.alive:
                 if comparison.is_outdated or node.path not in states:
@@ -239,7 +262,7 @@ class Difference:
 
     def _compare(
         self, node: Node, state: State | None, mark: Mark, comparison: Comparison
-    ) -> Iterator[Notice | Removal]:
+    ) -> Iterator[Notice | Doubt | Removal]:
         if node.parent is None and state is None:
             # The node mounted as root does not exist: shown as an empty directory.
             state = State(b"", [])
@@ -264,7 +287,7 @@ class Difference:
         mark: Mark,
         states: Mapping[bytes, State | None],
         comparison: Comparison,
-    ) -> Iterator[Notice | Removal]:
+    ) -> Iterator[Notice | Doubt | Removal]:
         """Compare the nodes from `node` down to `path`, which were not announced."""
         for index, name in enumerate(rest):
             last = index == len(rest) - 1

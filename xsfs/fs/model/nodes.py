@@ -26,8 +26,8 @@ There are two lists of children. `names` are those of the store, as announced: a
 None when unknown. `children` are the nodes that we keep for any of the reasons above: only some,
 and also nodes that are not in the store yet or any more.
 
-Time is the view's clock, which counts watch events and our own creations. Stamps end in `_at`;
-a stamp is the clock when a request was sent, not when it was answered. The rules:
+Time is the view's clock, which counts watch events, our own creations and the model's turns of
+questions. Stamps end in `_at`; one is the clock when a request was sent, not answered. The rules:
 
 1. A fetched fact is valid until a later event that may concern it: at the node, at a node above
    it (which may have been removed and created again with all below), or, for a file, below it
@@ -39,11 +39,12 @@ a stamp is the clock when a request was sent, not when it was answered. The rule
 4. An announced node is kept while the kernel holds its directory (table.py, KEPT_MAX), so that the
    next event can be classified: value or permissions changed.
 5. A node that is a directory remains one for as long as it lives.
-6. A removal takes effect at once, for a node with all below it: no path leads there, and no node
-   there is `alive`. It is announced step by step, as it may be large; until that is over the node
-   table keeps what is yet to be announced (`NodeTable.leaving`).
-7. A state that was requested before we created the node or stored its value (`made_at`) shows
-   neither that it is gone nor what its value is.
+6. A removal takes effect at once, for a node with all below it: no path leads there, no node there
+   is `alive`. It is announced step by step; until then `NodeTable.leaving` keeps what was there.
+7. Replies are handled in any order: what was requested before we stored a node's value (`made_at`)
+   does not show its value, nor before it was found (`seen_at`) that it is gone.
+8. A directory that the kernel holds is announced as removed when the store was asked again after
+   the kernel had dropped its entry (`closed_at`): see `Doubt` in notices.py.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ from xsfs.fs.model.states import Announced, InodeKind
 from xsfs.protocol import paths
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from xsfs.fs.model.states import State
 
@@ -72,7 +73,7 @@ class View:
 
     def __init__(self, root_path: bytes, tx_id: int = 0, plain: View | None = None) -> None:
         self._tx_id = tx_id
-        self._plain = plain
+        self.plain = plain
         # The paths of nodes that were removed or moved away in the transaction.
         self.removed: set[bytes] = set()
         # Whether watch events report changes, so that facts can be kept until then.
@@ -100,16 +101,6 @@ class View:
             raise NotFound(b"ENOENT")
         self.uses += 1
         return self._tx_id
-
-    def inherits(self, parent: Node, name: bytes) -> bool:
-        """Whether a node is a directory because the plain view shows it as one."""
-        if self._plain is None:
-            return False
-        path = paths.join(parent.path, name)
-        if self.removed and not self.removed.isdisjoint((path, *paths.ancestors(path))):
-            return False
-        found = self._plain.find(path)
-        return found is not None and not found[1] and found[0].directory
 
     def find(self, path: bytes) -> tuple[Node, list[bytes]] | None:
         """The nearest node known at or above `path`, and the names from there to `path`.
@@ -140,7 +131,7 @@ class View:
         """
         found = self.find(path)
         if found is not None:
-            self._tick()
+            self.event_at = self.tick()
             node, rest = found
             if rest:
                 node.subtree_event_at = self.clock
@@ -154,19 +145,15 @@ class View:
                 above = above.parent
         return found
 
-    def changed_since(self, stamp: int, paths: Iterable[bytes]) -> list[bytes]:
-        """Those of the paths that events named after the clock stood at `stamp`."""
-        found = ((path, self.find(path)) for path in paths)
-        return [p for p, at in found if at is not None and not at[1] and at[0].event_at > stamp]
-
     def invalidate_all(self) -> None:
         """Everything that was fetched before is out of date."""
-        self._tick()
+        self.event_at = self.tick()
         self.root.event_at = self.root.subtree_event_at = self.clock
 
-    def _tick(self) -> None:
+    def tick(self) -> int:
+        """Let the clock go on; what it shows now."""
         self.clock += 1
-        self.event_at = self.clock
+        return self.clock
 
 
 class Poller(Protocol):
@@ -196,6 +183,8 @@ class Node:
     # -- what the store has ---------------------------------------------------------------
     value: bytes | None = None
     perms: bytes | None = None
+    # When it, or what is below it, was last found or made by us.
+    seen_at: int = -1
     # When it was requested; the time of the reply, in seconds.
     fetched_at: int = -1
     fetched_s: float = 0.0
@@ -209,6 +198,8 @@ class Node:
 
     # -- what the kernel holds ------------------------------------------------------------
     inodes: list[Inode] = field(default_factory=list)
+    # When it was told to drop the entry of a directory that seems to be gone; else -1.
+    closed_at: int = -1
     # The one that it forgot last: a program may still compare its number.
     former: Inode | None = None
     # Shown as a directory.
@@ -313,11 +304,20 @@ class Node:
                 return inode
         return None
 
+    def see(self, stamp: int) -> None:
+        """It was there when the view's clock stood at `stamp`, and so was what is above it."""
+        node: Node | None = self
+        while node is not None and node.seen_at < stamp:
+            node.seen_at = stamp
+            node = node.parent
+
     def observe(self, state: State, stamp: int, now_s: float) -> bool:
         """Remember a state, requested when the view's clock stood at `stamp`.
 
         Returns whether it is a directory now but was announced as a file.
         """
+        self.see(stamp)
+        self.closed_at = -1
         if self.value is None or stamp >= self.made_at:
             self.value = state.value
         self.perms = state.perms

@@ -36,6 +36,16 @@ class Notice(NamedTuple):
     directory: bool
 
 
+class Doubt(NamedTuple):
+    """A node seems to be gone. Before the store is asked again, the kernel is to drop its entry.
+
+    Who is in a directory when its removal is announced finds nothing there any more (S_DEAD in
+    fs/namei.c), even if the store has it again by then.
+    """
+
+    node: Node
+
+
 class Removal(NamedTuple):
     """A node was removed, with all below it.
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from xsfs.fs.model.nodes import Inode, Node, View
 from xsfs.fs.model.states import InodeKind
+from xsfs.protocol import paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -63,21 +64,29 @@ class NodeTable:
         node = parent.children.get(name)
         if node is None or node.dropped:
             node = parent.children[name] = Node(parent.view, parent, name)
-            is_coming = (
-                bool(self._coming) and parent.view is self.view and node.path in self._coming
-            )
-            node.directory = is_coming or parent.view.inherits(parent, name)
+            node.directory = self._is_known_as_directory(node)
         return node
+
+    def _is_known_as_directory(self, node: Node) -> bool:
+        """Whether a new node is a directory because a commit makes it, or the plain view has it."""
+        view = node.view
+        if view.plain is None:
+            return bool(self._coming) and node.path in self._coming
+        path = node.path
+        if view.removed and not view.removed.isdisjoint((path, *paths.ancestors(path))):
+            return False
+        found = view.plain.find(path)
+        return found is not None and not found[1] and found[0].directory
 
     @contextmanager
     def coming(self, directories: Iterable[bytes]) -> Iterator[None]:
         """While these nodes are committed, whoever finds one first takes it for a directory."""
-        paths = set(directories)
-        self._coming |= paths
+        coming = set(directories)
+        self._coming |= coming
         try:
             yield
         finally:
-            self._coming -= paths
+            self._coming -= coming
 
     def adopt(self, directories: Iterable[bytes]) -> None:
         """Show these nodes, made in a transaction and without children, as directories."""

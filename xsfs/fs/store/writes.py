@@ -191,8 +191,8 @@ class Steps:
 
     def _made(self, node: Node) -> None:
         """Replies to earlier requests do not show the node yet: see `made_at`."""
-        node.view.clock += 1
-        node.made_at = node.view.clock
+        node.made_at = node.view.tick()
+        node.see(node.made_at)
 
     async def record_creation(self, node: Node, *, wait: bool, seen: bool = False) -> None:
         """Our change put the node here; a file above it becomes a directory by that.

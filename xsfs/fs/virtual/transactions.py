@@ -26,7 +26,7 @@ from xsfs.fs.virtual.refusals import NAME as ERROR
 from xsfs.protocol import requests
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
 
     from xsfs.aio.pipeline import Pipeline
     from xsfs.fs.model.nodes import Node
@@ -194,9 +194,14 @@ class Transactions(VirtualFile):
             )
             raise
         except Conflict as error:
-            changed = self._table.view.changed_since(transaction.started, seen)
+            changed = self._changed_since(transaction.started, seen)
             raise _noted(error, f"changed meanwhile: {b', '.join(changed).decode()}") from None
         await self._settle()
+
+    def _changed_since(self, stamp: int, seen: Iterable[bytes]) -> list[bytes]:
+        """Those of the paths that events named after the plain view's clock stood at `stamp`."""
+        found = ((path, self._table.view.find(path)) for path in seen)
+        return [p for p, at in found if at is not None and not at[1] and at[0].event_at > stamp]
 
     def _close(self, transaction: Transaction) -> int:
         """Remove its directory."""
