@@ -10,6 +10,7 @@ write, watch, follow `.events`, open transactions, take and patch JSON.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import select
@@ -68,10 +69,13 @@ class Churn:
         for thread in self._threads:
             thread.start()
 
-    def end(self) -> None:
+    def end(self) -> list[str]:
+        """End it; which parts had ended before, or did not end."""
+        dead = [f"{thread.name} had ended" for thread in self._threads if not thread.is_alive()]
         self.ended.set()
         for thread in self._threads:
             thread.join(60)
+        return dead + [f"{each.name} does not end" for each in self._threads if each.is_alive()]
 
     def _go(self, what: Callable[[random.Random], None], number: int) -> None:
         chance = random.Random(self._seed + number)
@@ -103,8 +107,15 @@ class Churn:
                         client.write(path, b"%d" % chance.randrange(1 << 30))
                 self.counts["change"] += 1
                 if not self.counts["change"] % PACE:
-                    # Answered when xsfs has taken all events before it.
-                    os.getxattr(self._mount, "user.xenstore.perms")
+                    self._keep_pace()
+
+    def _keep_pace(self) -> None:
+        """Return when xsfs has taken all events so far; they come before the answer."""
+        try:
+            os.getxattr(self._mount, "user.xenstore.perms")
+        except OSError as error:
+            # The machine stood still for longer than a request may take.
+            self.counts[f"paces missed ({errno.errorcode[error.errno or 0]})"] += 1
 
     def walk(self, chance: random.Random) -> None:
         for folder, _, names in os.walk(self._directory(chance)):
@@ -176,8 +187,7 @@ def endure(daemon: Daemon, seconds: float, seed: int) -> Result:
         while (spent_s := time.monotonic() - started_s) < seconds:
             churn.ended.wait(min(SAMPLE_S, seconds - spent_s))
             samples.append(sample(pid))
-        churn.end()
-        wrong = []
+        wrong = churn.end()
         if not mounted.forgets_everything():
             wrong.append(f"inodes are kept: {mounted.stats()}")
         after = sample(pid)
