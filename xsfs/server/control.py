@@ -14,6 +14,7 @@ from xsfs.errors import StoreError
 from xsfs.server import quota
 from xsfs.server.payload import OK, leading_number, some
 from xsfs.server.tree import walk_down
+from xsfs.server.turns import completed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,13 +22,14 @@ if TYPE_CHECKING:
     from xsfs.server.peer import Peer
     from xsfs.server.store import Store
     from xsfs.server.tree import View
+    from xsfs.server.turns import Turns
 
-    Command: TypeAlias = Callable[[Store, list[bytes]], bytes]
+    Command: TypeAlias = Callable[[Store, list[bytes]], bytes | Turns[bytes]]
 
 _log = logging.getLogger(__name__)
 
 
-def control(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
+def control(store: Store, peer: Peer, view: View, payload: bytes) -> bytes | Turns[bytes]:
     """Carry out a command."""
     if store.rules.any_control:
         return OK
@@ -35,7 +37,11 @@ def control(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
     if name not in _COMMANDS:
         raise StoreError(b"EINVAL")
     command, _ = _COMMANDS[name]
-    return command(store, arguments) + b"\0"
+    return _carry_out(command(store, arguments))
+
+
+def _carry_out(outcome: bytes | Turns[bytes]) -> Turns[bytes]:
+    return (yield from completed(outcome)) + b"\0"
 
 
 def _help(store: Store, arguments: list[bytes]) -> bytes:
@@ -43,10 +49,13 @@ def _help(store: Store, arguments: list[bytes]) -> bytes:
     return b"".join(b"%b\t%b\n" % (name, usage) for name, (_, usage) in _COMMANDS.items())
 
 
-def _check(store: Store, arguments: list[bytes]) -> bytes:
+def _check(store: Store, arguments: list[bytes]) -> Turns[bytes]:
     """Every node has to be reachable."""
     _none(arguments)
-    reachable = sum(1 for _ in walk_down(store.tree, b"/"))
+    reachable = 0
+    for _ in walk_down(store.tree, b"/"):
+        reachable += 1
+        yield 1
     if reachable != len(store.tree):
         _log.error("check: %d nodes, but %d reachable from the root", len(store.tree), reachable)
         raise StoreError(b"EIO")

@@ -3,9 +3,9 @@
 """From a request to its reply: the table of operations, and `handle`, which looks them up.
 
 A handler takes the store, the peer, the view (the tree, or a transaction's) and the payload;
-it returns the reply's payload or raises `StoreError`. The order of its checks is the order in
-which errors take precedence, which is xenstored's. Pure. Source: xenstore.txt; the errors are
-xenstored's.
+it returns the reply's payload or the turns that end with it (turns.py), or raises `StoreError`.
+The order of its checks is the order in which errors take precedence, which is xenstored's. Pure.
+Source: xenstore.txt; the errors are xenstored's.
 """
 
 from __future__ import annotations
@@ -23,9 +23,13 @@ if TYPE_CHECKING:
 
     from xsfs.server.peer import Peer
     from xsfs.server.store import Store
+    from xsfs.server.transactions import Outcome
     from xsfs.server.tree import View
+    from xsfs.server.turns import Turns
 
-    Handler: TypeAlias = Callable[[Store, Peer, View, bytes], bytes]
+    # Of a request: its operation, its id, its transaction's.
+    Head: TypeAlias = tuple[int, int, int]
+    Handler: TypeAlias = Callable[[Store, Peer, View, bytes], bytes | Turns[bytes]]
 
 
 class Operation(NamedTuple):
@@ -71,7 +75,10 @@ TABLE: dict[int, Operation] = {
 
 
 def handle(store: Store, peer: Peer, op: int, req_id: int, tx_id: int, payload: bytes) -> None:
-    """Carry out a request: its reply and the events that it causes are queued after this."""
+    """Carry out a request: its reply and the events that it causes are queued after this.
+
+    If it takes several turns, after those of `store.unfinished`; no other may be handled before.
+    """
     try:
         operation = _admit(store, peer, op)
         view: View = store.tree
@@ -82,13 +89,35 @@ def handle(store: Store, peer: Peer, op: int, req_id: int, tx_id: int, payload: 
     except StoreError as refused:
         peer.reply(Op.ERROR, req_id, tx_id, refused.name + b"\0")
         return
-    failed, reply = _answer(store, peer, operation.handler, payload, view)
+    outcome = _answer(store, peer, operation.handler, payload, view)
+    head = op, req_id, tx_id
+    if isinstance(outcome, tuple):
+        _reply(store, peer, head, payload, view, outcome)
+        if store.late:
+            store.unfinished.start(peer, store.send_late())
+    else:
+        work = _reply_later(store, peer, head, payload, view, outcome)
+        store.unfinished.start(peer, work)
+
+
+def _reply(
+    store: Store, peer: Peer, head: Head, payload: bytes, view: View, outcome: Outcome
+) -> None:
+    op, req_id, tx_id = head
+    failed, reply = outcome
     if isinstance(view, SnapshotTransaction) and view.number in peer.transactions:
+        operation = TABLE[op]
         again = partial(_answer, store, peer, operation.handler, payload)
         if not view.remember(again if operation.replayable else None, reply):
             failed, reply = True, store.rules.over_quota + b"\0"
     peer.reply(Op.ERROR if failed else op, req_id, tx_id, reply)
-    store.send_late()
+
+
+def _reply_later(
+    store: Store, peer: Peer, head: Head, payload: bytes, view: View, work: Turns[Outcome]
+) -> Turns[None]:
+    _reply(store, peer, head, payload, view, (yield from work))
+    yield from store.send_late()
 
 
 def _admit(store: Store, peer: Peer, op: int) -> Operation:
@@ -111,14 +140,27 @@ def _meet_fault(store: Store, peer: Peer, op: int, payload: bytes, view: View) -
 
 def _answer(
     store: Store, peer: Peer, handler: Handler, payload: bytes, view: View
-) -> tuple[bool, bytes]:
+) -> Outcome | Turns[Outcome]:
     """Whether it failed, and the payload of the reply."""
     try:
         reply = handler(store, peer, view, payload)
-    except StoreError as refused:
-        return True, refused.name + b"\0"
-    except InvalidPath:
-        return True, b"EINVAL\0"
+    except (StoreError, InvalidPath) as refused:
+        return _refusal(refused)
+    if not isinstance(reply, bytes):
+        return _later(store, peer, reply)
     if len(reply) > PAYLOAD_MAX and not (store.rules.long_listings and peer.privileged):
         return True, b"E2BIG\0"
     return False, reply
+
+
+def _later(store: Store, peer: Peer, work: Turns[bytes]) -> Turns[Outcome]:
+    try:
+        reply = yield from work
+    except (StoreError, InvalidPath) as refused:
+        return _refusal(refused)
+    # It is short.
+    return False, reply
+
+
+def _refusal(refused: StoreError | InvalidPath) -> Outcome:
+    return True, (refused.name if isinstance(refused, StoreError) else b"EINVAL") + b"\0"

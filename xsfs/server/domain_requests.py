@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from xsfs.server.peer import Peer
     from xsfs.server.store import Store
     from xsfs.server.tree import View
+    from xsfs.server.turns import Turns
 
 
 def introduce(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
@@ -28,9 +29,9 @@ def introduce(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
     return OK
 
 
-def release(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
+def release(store: Store, peer: Peer, view: View, payload: bytes) -> Turns[bytes]:
     """Forget a domain."""
-    store.release(_introduced(store, number(one(payload))))
+    yield from store.release(_introduced(store, number(one(payload))))
     return OK
 
 

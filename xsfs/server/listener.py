@@ -54,6 +54,8 @@ class Listener:
         self._transports: set[Transport] = set()
         # Transports that have something to send, or are to be closed.
         self._waiting: set[Transport] = set()
+        # The one whose request is unfinished: until it is, nobody else is served.
+        self._unfinished: Transport | None = None
         # Listening sockets that accept nothing until a descriptor is free.
         self._paused: list[socket.socket] = []
         self._wake = os.eventfd(0)
@@ -73,6 +75,7 @@ class Listener:
             stack.callback(os.close, self._wake)
             self._watch(self._wake, self._carry_out_calls)
             stack.callback(self._close_transports)
+            stack.callback(self._finish)
             for domid, path in self._paths.items():
                 self._listen(stack, domid, path)
             self._stack = stack.pop_all()
@@ -107,12 +110,31 @@ class Listener:
         """The epoll set, which is readable when there is something to do for `turn`."""
         return self._epoll.fileno()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is something to do for `turn` at once."""
+        return self._unfinished is not None
+
     def turn(self, timeout_s: float | None) -> None:
-        """Wait for epoll, up to `timeout_s` (None: without limit), and serve what is ready."""
+        """Wait for epoll, up to `timeout_s` (None: without limit), and serve what is ready.
+
+        A request that takes long is gone on with instead, for some milliseconds.
+        """
+        if self._unfinished is not None:
+            self._serve(self._unfinished, 0)
+            return
         for number, events in self._epoll.poll(timeout_s):
             turn = self._turns.get(number)
             if turn is not None:
                 turn(events)
+            if self._unfinished is not None:
+                # The other descriptors are reported again.
+                return
+
+    def _finish(self) -> None:
+        """Leave nothing half done."""
+        while self._unfinished is not None:
+            self.turn(0)
 
     def _watch(self, number: int, turn: Callable[[int], None]) -> None:
         self._epoll.register(number, select.EPOLLIN)
@@ -154,6 +176,7 @@ class Listener:
 
     def _serve(self, transport: Transport, events: int) -> None:
         transport.serve(events)
+        self._unfinished = transport if self.store.unfinished else None
         # Events to others go before the replies of the request that caused them, as in xenstored.
         self._flush_waiting()
         self._flush(transport)
@@ -204,7 +227,10 @@ async def serve(
     with Listener(store, {0: path, **(domains or {})}) as listener:
         task_status.started()
         while True:
-            await trio.lowlevel.wait_readable(listener.fileno())
+            if listener.is_busy:
+                await trio.lowlevel.checkpoint()
+            else:
+                await trio.lowlevel.wait_readable(listener.fileno())
             listener.turn(0)
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xsfs.server.peer import Peer
     from xsfs.server.store import Store
     from xsfs.server.tree import Node, View
+    from xsfs.server.turns import Turns
 
 
 def directory(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
@@ -71,7 +72,7 @@ def mkdir(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
     return OK
 
 
-def rm(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
+def rm(store: Store, peer: Peer, view: View, payload: bytes) -> bytes | Turns[bytes]:
     """Remove the node and all below it."""
     path = _path(store, peer, one(payload))
     node = store.find(peer, view, path, Right.WRITE)
@@ -80,9 +81,7 @@ def rm(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
     if view.get(paths.parent(path)) is None:
         # A transaction may have seen the node before its parent went.
         raise StoreError(b"ENOENT" if node is None else b"EINVAL")
-    if node is not None:
-        store.remove(view, path, node)
-    return OK
+    return OK if node is None else _remove(store, view, path, node)
 
 
 def get_perms(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
@@ -136,6 +135,11 @@ def _create(store: Store, peer: Peer, view: View, path: bytes, value: bytes) -> 
     owner = peer.domain.domid if store.rules.creator_owns else 0
     plan = plan_creation(view, path, value, owner or None)
     store.put(peer, view, plan)
+
+
+def _remove(store: Store, view: View, path: bytes, node: Node) -> Turns[bytes]:
+    yield from store.remove(view, path, node)
+    return OK
 
 
 def _children(store: Store, node: Node) -> bytes:

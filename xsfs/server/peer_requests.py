@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from xsfs.server.peer import Peer
     from xsfs.server.store import Store
     from xsfs.server.tree import View
+    from xsfs.server.turns import Turns
 
 
 def watch(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
@@ -68,18 +69,24 @@ def transaction_start(store: Store, peer: Peer, view: View, payload: bytes) -> b
     return b"%d\0" % peer.open_transaction(store.begin(peer))
 
 
-def transaction_end(store: Store, peer: Peer, view: View, payload: bytes) -> bytes:
+def transaction_end(store: Store, peer: Peer, view: View, payload: bytes) -> bytes | Turns[bytes]:
     """Commit the transaction, or drop it; either way it is over."""
     if payload not in (b"T\0", b"F\0"):
         raise StoreError(b"EINVAL")
     if not isinstance(view, Transaction):
         raise StoreError(b"ENOENT")
     del peer.transactions[view.number]
+    if payload == b"T\0":
+        return _commit(store, peer, view)
+    view.close()
+    return OK
+
+
+def _commit(store: Store, peer: Peer, transaction: Transaction) -> Turns[bytes]:
     try:
-        if payload == b"T\0":
-            store.commit(peer, view)
+        yield from store.commit(peer, transaction)
     finally:
-        view.close()
+        transaction.close()
     return OK
 
 

@@ -3,7 +3,8 @@
 """The store: its state, and what requests share.
 
 Access, firing watches, commits, the life of peers and domains. Requests come in by dispatch.py;
-replies and events go to the peers' queues. Sans-IO and not thread-safe.
+replies and events go to the peers' queues. What concerns many nodes is done in turns (turns.py).
+Sans-IO and not thread-safe.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from xsfs.server.tree import (
     walk_down,
     walk_up,
 )
+from xsfs.server.turns import Unfinished, completed
 from xsfs.server.watches import Watches
 
 if TYPE_CHECKING:
@@ -40,6 +42,10 @@ if TYPE_CHECKING:
     from xsfs.jsontree import Node as JsonNode
     from xsfs.server.domains import Domain
     from xsfs.server.tree import Node, Put, View
+    from xsfs.server.turns import Turns
+
+# What a request that is done again takes, as in turns.py.
+_REQUEST = 5
 
 # What the limit on the length of a path does not count.
 _HOME = re.compile(rb"/local/domain/[0-9]{1,5}/")
@@ -60,8 +66,10 @@ class Store:
         self.watches = Watches(rules.root_first)
         self.faults = Faults()
         self.peers: set[Peer] = set()
+        # The request at hand if it takes several turns; no other is to be handled before its end.
+        self.unfinished = Unfinished()
         # Events to be queued after the reply to the request at hand.
-        self._late: list[tuple[Peer, bytes, bytes]] = []
+        self.late: list[tuple[Peer, bytes, bytes]] = []
         self.load({b"/tool/xenstored": b""})
 
     # --- content ---
@@ -208,27 +216,36 @@ class Store:
                 view.failed = True
             raise StoreError(self.rules.over_quota)
 
-    def remove(self, view: View, path: bytes, node: Node, silent: bool = False) -> None:
+    def remove(self, view: View, path: bytes, node: Node, silent: bool = False) -> Turns[None]:
         """Remove a node and all below it, and fire watches unless `silent`."""
         removed = {}
         for below, each in walk_up(view, path, node):
             view.delete(below)
             removed[below] = each
+            fired = 0
             if not (silent or self.rules.root_first):
-                self.fire(view, Change(below, below != path, each, None))
+                fired = self.fire(view, Change(below, below != path, each, None))
+            yield 1 + fired
         forget_child(view, path)
         if not silent and self.rules.root_first:
-            self._fire_root_first(view, path, removed)
+            yield from self._fire_root_first(view, path, removed)
 
-    def _fire_root_first(self, view: View, top: bytes, removed: dict[bytes, Node]) -> None:
+    def _fire_root_first(self, view: View, top: bytes, removed: dict[bytes, Node]) -> Turns[None]:
         # oxenstored also fires watches on missing children of a removed node.
-        fired = removed | {
-            path: removed[paths.parent(path)]
-            for path in self.watches.paths()
-            if path not in removed and paths.parent(path) in removed
-        }
-        for path in sorted(fired, key=lambda path: path.split(b"/")):
-            self.fire(view, Change(path, path != top, fired[path], None))
+        missing: dict[bytes, list[bytes]] = {}
+        for path in self.watches.paths():
+            above = paths.parent(path)
+            if above in removed and path not in removed:
+                missing.setdefault(above, []).append(paths.name(path))
+            yield 1
+        pending = [top]
+        while pending:
+            path = pending.pop()
+            node = removed.get(path) or removed[paths.parent(path)]
+            yield 1 + self.fire(view, Change(path, path != top, node, None))
+            if path in removed:
+                names = sorted([*node.names, *missing.get(path, ())], reverse=True)
+                pending += [paths.join(path, name) for name in names]
 
     def introduce(self, domain: Domain) -> None:
         """Accept requests of a domain from now on; one that is introduced already is reset."""
@@ -239,7 +256,7 @@ class Store:
             for peer in self.of_domain(domain):
                 self.reset(peer)
 
-    def release(self, domain: Domain) -> None:
+    def release(self, domain: Domain) -> Turns[None]:
         """Forget a domain: its connections, its nodes, and what others granted it."""
         for peer in self.of_domain(domain):
             self.reset(peer)
@@ -252,9 +269,11 @@ class Store:
             if node is not None and node.owner == domid:
                 self.tree.put(path, node.value, DOM0_ONLY, node.children)
         for path, node in walk_down(self.tree, b"/"):
+            yield 1
             if node.owner == domid:
-                self.remove(self.tree, path, node, silent=not self.rules.release_events)
+                yield from self.remove(self.tree, path, node, silent=not self.rules.release_events)
         for path, node in self.tree.items():
+            yield 1
             kept = node.perms.without(domid)
             if kept != node.perms and (path in SPECIAL or not self.rules.stale_entries):
                 self.tree.put(path, node.value, kept, node.children)
@@ -282,7 +301,7 @@ class Store:
             limit = self.quotas.limit(quota.TRANSACTION_NODES, domid)
         return kind(self.tree, limit, self.rules.over_quota)
 
-    def commit(self, peer: Peer, transaction: Transaction) -> None:
+    def commit(self, peer: Peer, transaction: Transaction) -> Turns[None]:
         """Carry out a transaction and fire watches.
 
         Raises:
@@ -296,33 +315,40 @@ class Store:
             limit = self.quotas.limit(quota.NODES, domid)
             if self.tree.owned(domid) + transaction.gained(domid) >= limit:
                 raise StoreError(self.rules.over_quota)
-        if not transaction.conflicts():
-            for change in transaction.apply():
-                self._fire_now(change)
+        if not (yield from transaction.conflicts()):
+            yield from self._apply(transaction)
         elif isinstance(transaction, SnapshotTransaction):
-            self._replay(peer, transaction)
+            yield from self._replay(peer, transaction)
         else:
             raise StoreError(b"EAGAIN")
 
-    def _replay(self, peer: Peer, transaction: SnapshotTransaction) -> None:
+    def _apply(self, transaction: Transaction) -> Turns[None]:
+        for change in transaction.apply():
+            yield 1 if change is None else 1 + self._fire_now(change)
+
+    def _replay(self, peer: Peer, transaction: SnapshotTransaction) -> Turns[None]:
         again = self.begin(peer)
         try:
             for request, reply in transaction.log:
-                if request is None or request(again)[1] != reply:
+                if request is None or (yield from completed(request(again)))[1] != reply:
                     raise StoreError(b"EAGAIN")
-            for change in again.apply():
-                self._fire_now(change)
+                yield _REQUEST
+            yield from self._apply(again)
         finally:
             again.close()
 
     # --- watches ---
 
-    def fire(self, view: View, change: Change) -> None:
-        """Fire the watches that a change concerns; of a transaction's change, at its commit."""
+    def fire(self, view: View, change: Change) -> int:
+        """Fire the watches that a change concerns; of a transaction's change, at its commit.
+
+        Returns:
+            how many were fired now.
+        """
         if isinstance(view, Transaction):
             view.fire(change)
-        else:
-            self._fire_now(change, late=self.rules.reply_first)
+            return 0
+        return self._fire_now(change, late=self.rules.reply_first)
 
     def fire_special(self, name: bytes, domid: int) -> None:
         """Fire the special watches for a domain; before the reply, in both daemons."""
@@ -334,30 +360,32 @@ class Store:
     def send(self, peer: Peer, path: bytes, token: bytes, late: bool = False) -> None:
         """Send one event."""
         if late:
-            self._late.append((peer, path, token))
+            self.late.append((peer, path, token))
         else:
             peer.event(path, token)
 
-    def send_late(self) -> None:
+    def send_late(self) -> Turns[None]:
         """Send the events that had to wait for the reply to the request that caused them."""
-        for peer, path, token in self._late:
+        late, self.late = self.late, []
+        for peer, path, token in late:
             peer.event(path, token)
-        self._late.clear()
+            yield 1
 
-    def _fire_now(self, change: Change, late: bool = False) -> None:
+    def _fire_now(self, change: Change, late: bool = False) -> int:
         path = change.path
         found = self.watches.on(path) if change.exact else self.watches.concerned(path)
         for watch in found:
             if self._may_read(watch.peer, change):
                 self.send(watch.peer, path[watch.prefix :], watch.token, late)
+        return len(found)
 
     def _may_read(self, peer: Peer, change: Change) -> bool:
         """Whether a peer may read, or could before the change, the node or else its parent."""
         if change.before is not None and self.rights(peer, change.before) & Right.READ:
             return True
         node = change.node or self.tree.get(change.path)
-        if node is None:
-            return False
+        if node is None or peer.privileged:
+            return node is not None
         if self.rights(peer, node) & Right.READ:
             return True
         parent = self.tree.get(paths.parent(change.path) or b"/")

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 
     from xsfs.server.access import Perms
     from xsfs.server.tree import Snapshot, Tree, View
+    from xsfs.server.turns import Turns
 
-    # Carries a request out on a view: whether it failed, and the payload of its reply.
-    Request: TypeAlias = Callable[[View], tuple[bool, bytes]]
+    # Whether a request failed, and the payload of its reply.
+    Outcome: TypeAlias = tuple[bool, bytes]
+    # Carries a request out on a view.
+    Request: TypeAlias = Callable[[View], Outcome | Turns[Outcome]]
 
 
 class Change(NamedTuple):
@@ -97,17 +100,27 @@ class Transaction:
         seen.fired = True
         seen.exact = seen.exact and change.exact
 
-    def conflicts(self) -> bool:
+    def conflicts(self) -> Turns[bool]:
         """Whether anything it has looked at has changed since."""
-        return any(seen.original is not self._tree.get(path) for path, seen in self._seen.items())
-
-    def apply(self) -> Iterator[Change]:
-        """Carry the changes out; those that fire watches, in order of the first access."""
         for path, seen in self._seen.items():
+            if seen.original is not self._tree.get(path):
+                return True
+            yield 1
+        return False
+
+    def apply(self) -> Iterator[Change | None]:
+        """Carry the changes out, one with each step, in order of the first access.
+
+        Yields:
+            the change if it fires watches, else None.
+        """
+        for path, seen in self._seen.items():
+            change = None
             if seen.modified:
                 self._carry_out(path, seen)
                 if seen.fired:
-                    yield Change(path, seen.exact, None, seen.original)
+                    change = Change(path, seen.exact, None, seen.original)
+            yield change
 
     def close(self) -> None:
         """End the transaction, committed or not."""
@@ -169,20 +182,24 @@ class SnapshotTransaction(Transaction):
         """Fire watches at the commit, once for each request."""
         self._changes.append(change)
 
-    def conflicts(self) -> bool:
+    def conflicts(self) -> Turns[bool]:
         """Whether it has to be replayed: it writes, and where it reads or writes things changed.
 
         As oxenstored, which compares the smallest subtree with all that was read, and that
         with all that was written.
         """
         written = [path for path, seen in self._seen.items() if seen.modified]
-        return bool(written) and (self._has_changed(written) or self._has_changed(self.read))
+        for nodes in (written, self.read) if written else ():
+            if (yield from self._has_changed(nodes)):
+                return True
+        return False
 
-    def apply(self) -> Iterator[Change]:
-        """Carry the changes out; those that fire watches, in order of the requests."""
+    def apply(self) -> Iterator[Change | None]:
+        """Carry the changes out, then those that fire watches in order of the requests."""
         for path, seen in self._seen.items():
             if seen.modified:
                 self._carry_out(path, seen)
+            yield None
         yield from self._changes
 
     def close(self) -> None:
@@ -192,10 +209,16 @@ class SnapshotTransaction(Transaction):
     def _original(self, path: bytes) -> Node | None:
         return self._snapshot.get(path)
 
-    def _has_changed(self, nodes: Collection[bytes]) -> bool:
+    def _has_changed(self, nodes: Collection[bytes]) -> Turns[bool]:
         if not nodes:
             return False
-        top = posixpath.commonpath(list(nodes))
-        return any(
-            changed == top or paths.is_below(changed, top) for changed in self._snapshot.before
-        )
+        top = next(iter(nodes))
+        for path in nodes:
+            if path != top and not paths.is_below(path, top):
+                top = posixpath.commonpath((top, path))
+            yield 1
+        for changed in self._snapshot.before:
+            if changed == top or paths.is_below(changed, top):
+                return True
+            yield 1
+        return False

@@ -64,15 +64,20 @@ class Transport:
     def serve(self, events: int) -> None:
         """Receive requests and carry them out; `flush` sends the replies.
 
+        If it leaves a request unfinished, this has to be called before any other's `serve`.
+
         Args:
-            events: what epoll says of the socket.
+            events: what epoll says of the socket; 0 to go on.
         """
         if events & ~select.EPOLLOUT and not (self._requests or self._ended):
             self._receive()
-        peer, requests = self._peer, self._requests
+        peer, requests, store = self._peer, self._requests, self._store
+        unfinished = store.unfinished
         try:
-            while requests and not peer.closed and self._has_room():
-                handle(self._store, peer, *requests.popleft())
+            if unfinished:
+                unfinished.go_on()
+            while requests and not (unfinished.peer or peer.closed) and self._has_room():
+                handle(store, peer, *requests.popleft())
         except Exception:
             # An error of the store itself ends only this connection.
             _log.exception("internal error, a connection is closed: please report this")
@@ -95,7 +100,8 @@ class Transport:
         except OSError:
             # Whatever the error, the client is gone.
             peer.close()
-        busy = bool(self._unsent or self._requests)
+        is_unfinished = self._store.unfinished.peer is peer
+        busy = bool(self._unsent or self._requests or is_unfinished)
         if peer.closed or (self._ended and not busy):
             self.closed = True
             return True
