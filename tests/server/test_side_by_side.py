@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.server.conversation import CLIENTS, GUEST, Step
@@ -88,6 +88,16 @@ like_steps = st.builds(
 @pytest.mark.parametrize("stores", ["oxenstored"], indirect=True)
 @settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(like_steps, min_size=20, max_size=60))
+@example(
+    # Replayed, as what it makes was made meanwhile.
+    [
+        Step(1, Op.TRANSACTION_START, b"\0"),
+        Step(0, Op.WRITE, b"/t\0" + b"1"),
+        Step(0, Op.WATCH, b"/t\0token\0"),
+        Step(1, Op.MKDIR, b"/t\0", 0),
+        Step(1, Op.TRANSACTION_END, b"T\0", 0),
+    ]
+)
 def test_every_reply_and_event_is_oxenstoreds(stores: Stores, conversation: list[Step]) -> None:
     stores.renew()
     for step in conversation:

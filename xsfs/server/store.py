@@ -333,7 +333,11 @@ class Store:
                 if request is None or (yield from completed(request(again)))[1] != reply:
                     raise StoreError(b"EAGAIN")
                 yield _REQUEST
-            yield from self._apply(again)
+            for _ in again.apply():
+                yield 1
+            # Watches fire for what the requests did at first.
+            for change in transaction.changes:
+                yield 1 + self._fire_now(change)
         finally:
             again.close()
 

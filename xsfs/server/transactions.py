@@ -165,7 +165,8 @@ class SnapshotTransaction(Transaction):
     def __init__(self, tree: Tree, limit: int | None, over_limit: bytes) -> None:
         super().__init__(tree, limit, over_limit)
         self._snapshot: Snapshot = tree.take_snapshot()
-        self._changes: list[Change] = []
+        # What fires watches at the commit, in order of the requests.
+        self.changes: list[Change] = []
         self.log: list[Logged] = []
         # Nodes that it was asked to read, and found.
         self.read: set[bytes] = set()
@@ -180,7 +181,7 @@ class SnapshotTransaction(Transaction):
 
     def fire(self, change: Change) -> None:
         """Fire watches at the commit, once for each request."""
-        self._changes.append(change)
+        self.changes.append(change)
 
     def conflicts(self) -> Turns[bool]:
         """Whether it has to be replayed: it writes, and where it reads or writes things changed.
@@ -200,7 +201,7 @@ class SnapshotTransaction(Transaction):
             if seen.modified:
                 self._carry_out(path, seen)
             yield None
-        yield from self._changes
+        yield from self.changes
 
     def close(self) -> None:
         """End the transaction, committed or not."""
