@@ -31,7 +31,7 @@ _MS_REMOUNT = 32
 XSFS = (sys.executable, "-m", "xsfs")
 
 
-def _kernel_stacks(pid: int) -> str:
+def kernel_stacks(pid: int) -> str:
     """Where the threads of a process are in the kernel."""
     tasks = Path(f"/proc/{pid}/task").iterdir()
     return "\n".join((task / "stack").read_text() for task in tasks)
@@ -201,7 +201,7 @@ class Mounted:
             try:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
-                stacks = _kernel_stacks(self.process.pid)
+                stacks = kernel_stacks(self.process.pid)
                 self.process.kill()
                 # Whoever waits in the kernel for an answer goes on only then.
                 force = ["umount", "-f", "-l"] if os.geteuid() == 0 else ["fusermount3", "-u", "-z"]

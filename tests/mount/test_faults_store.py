@@ -19,8 +19,8 @@ import pytest
 
 import xsfs
 from tests.mount.impatient import SLACK_S, TIMEOUT_S, Impatient, error_in_time, in_time, store
-from tests.mount.mounting import XSFS
-from tests.outcome import until
+from tests.mount.mounting import XSFS, Mounted, kernel_stacks
+from tests.outcome import error_of, until
 from tests.programs import Program
 from tests.xen.link import Link, Way
 from tests.xen.wire import HEADER, Op
@@ -352,3 +352,26 @@ def test_a_storm_over_restarts_ends_in_what_is_there(daemon: Daemon, mounted: Im
     # The mount shows the special names on both daemons.
     names = {name for name in listed if not name.startswith("@")}
     assert {name for name in os.listdir(top) if not name.startswith("@")} == names
+
+
+def test_a_signal_ends_it_while_a_request_waits_for_the_store(
+    root: None, fuse: None, daemon: Daemon, link: Link
+) -> None:
+    """The request holds its directory, from which the kernel is to drop another entry."""
+    store(daemon, d__x="1")
+    with Mounted(link.socket, "timeout=60") as mounted:
+        mounted.expected = ("the client is not running",)
+        os.lstat(mounted.path / "d/x")
+        lost = link.swallow()
+        asking = threading.Thread(target=lambda: error_of(lambda: os.lstat(mounted.path / "n")))
+        asking.start()
+        assert lost.wait(10)
+        assert daemon.tool("xenstore-rm", "/d").returncode == 0
+        assert mounted.process is not None
+        pid = mounted.process.pid
+        until(lambda: "fuse_reverse_inval_entry" in kernel_stacks(pid))
+        start_s = time.monotonic()
+        assert mounted.stop() == 0
+        assert time.monotonic() - start_s < SLACK_S
+        asking.join(10)
+        assert not asking.is_alive()

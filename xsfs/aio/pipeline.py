@@ -101,6 +101,10 @@ class Pipeline(AsyncNodeVerbs):
         return self
 
     async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Close the connection; whoever waits for the store gets a ConnectionError."""
         await self._connection.stop()
 
     @property

@@ -238,7 +238,11 @@ class Session:
         number = await anext(signals)
         log.info("ending on %s", signal.Signals(number).name)
         self._signalled = True
-        await self._fs.queue.stale.close()
+        stale = self._fs.queue.stale
+        if not await stale.close(_FINISHING_S):
+            # Requests that wait for the store fail now.
+            await self._fs.client.stop()
+            await stale.close(_FINISHING_S)
         pyfuse3.terminate()
         serving.deadline = trio.current_time() + _FINISHING_S
 

@@ -24,9 +24,6 @@ import trio
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-# How long an unmount waits for drops under way, in seconds.
-_CLOSE_S = 10.0
-
 
 class KernelCache:
     """Drops attributes and entries from the kernel's caches.
@@ -83,17 +80,18 @@ class KernelCache:
                 self._idle = trio.Event()
                 self._settled()
 
-    async def close(self) -> None:
-        """Drop nothing more; to be awaited while requests are still answered.
+    async def close(self, timeout_s: float) -> bool:
+        """Drop nothing more; whether none is under way any more.
 
-        A drop under way may wait in the kernel for a lock that a process holds until its request
-        is answered. If it still waited when the daemon ends, it would keep /dev/fuse open, and
-        so the connection, the lock and the process, for ever.
+        To be awaited while requests are still answered: a drop may wait in the kernel for a lock
+        that a process holds until its request is answered. If it still waited when the daemon ends,
+        it would keep /dev/fuse open, and so the connection, the lock and the process, for ever.
         """
         self.active = False
         self._stale.clear()
-        with trio.move_on_after(_CLOSE_S):
+        with trio.move_on_after(timeout_s):
             await self.settle()
+        return not self.busy
 
     def _drop(self, stale: Iterable[Callable[[], None]]) -> None:
         for drop in stale:
