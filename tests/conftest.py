@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import surroundings
 from tests.xen.daemons import KINDS, Daemon, Kind
@@ -26,9 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+# Speed is not tested: a busy machine may take its time.
+settings.register_profile("xsfs", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
 def pytest_configure() -> None:
-    """Have the tests not depend on how they are started."""
+    """Have the tests not depend on how they are started, nor on how busy the machine is."""
     surroundings.make_usual()
+    settings.load_profile("xsfs")
 
 
 def missing(piece: str) -> NoReturn:

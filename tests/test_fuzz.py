@@ -16,7 +16,7 @@ from tests.targets import ASKED, SEEDS, TARGETS, WORDS, carry_out, heard
 from xsfs.protocol.packet import HEADER, Op
 from xsfs.server import C_XENSTORED, OXENSTORED, Rules, Store
 
-bounded = settings(max_examples=200, deadline=None, derandomize=True, database=None)
+bounded = settings(max_examples=200, derandomize=True, database=None)
 
 # Inputs that failed once: the target, and the input.
 FOUND = [

@@ -35,7 +35,8 @@ def with_parents(leaves: dict[bytes, bytes]) -> dict[bytes, bytes]:
 
 
 @settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=20,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(trees)
 def test_any_tree_survives_the_way_through_a_backup(here: Here, leaves: dict[bytes, bytes]) -> None:

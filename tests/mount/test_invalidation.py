@@ -10,6 +10,7 @@ is: long bursts in test_bursts.py, lost connections in test_outages.py.
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -133,14 +134,16 @@ def test_a_directory_that_was_gone_for_a_moment(place: Place) -> None:
         inotify.watch(place.d, "d")
         inside = os.open(place.d, os.O_RDONLY | os.O_DIRECTORY)
         asked = iter((Op.DIRECTORY, Op.READ, Op.GET_PERMS))
+        removed = threading.Event()
 
         def answered(reply: bytes) -> bytes:
-            if next(asked) is Op.GET_PERMS:
+            if next(asked) is Op.GET_PERMS and removed.wait(10):
                 place.store.write(b"/d/n", b"new")
             return reply
 
         gone = place.link.forge(answered, 3, Op.ERROR)
         place.store.rm(b"/d")
+        removed.set()
         assert gone.wait(10)
         inotify.until(lambda heard: heard == Heard("d", "CREATE", "n"))
     try:

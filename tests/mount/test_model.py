@@ -243,7 +243,6 @@ def outcome(who: Model | Mount, step: Step) -> int:
 
 @settings(
     max_examples=40,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(st.lists(STEPS, min_size=1, max_size=25))

@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.server.conversation import CLIENTS, GUEST, Step
@@ -52,7 +52,7 @@ steps = st.builds(
 
 
 @pytest.mark.parametrize("stores", ["xenstored"], indirect=True)
-@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=75)
 @given(st.lists(steps, min_size=20, max_size=60))
 def test_every_reply_and_event_is_xenstoreds(stores: Stores, conversation: list[Step]) -> None:
     stores.renew()
@@ -86,7 +86,7 @@ like_steps = st.builds(
 
 
 @pytest.mark.parametrize("stores", ["oxenstored"], indirect=True)
-@settings(max_examples=75, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=75)
 @given(st.lists(like_steps, min_size=20, max_size=60))
 @example(
     # Replayed, as what it makes was made meanwhile.

@@ -77,9 +77,6 @@ def test_split_byte_by_byte_with_a_delay(client: socket.socket, link: Link, way:
     Wire(client).ask(Op.WRITE, b"/a\0value")
     least = len(b"OK\0") if way is Way.TO_CLIENT else len(b"/a\0value")
     assert time.monotonic() - begin_s >= (HEADER.size + least - 1) * delay_s
-    if way is Way.TO_CLIENT:
-        client.sendall(HEADER.pack(Op.READ, 1, 0, 3) + b"/a\0")
-        assert len(client.recv(100)) == 1
 
 
 def test_swallowed_reply_never_comes(client: socket.socket, link: Link) -> None:
