@@ -134,6 +134,7 @@ def test_what_was_not_sent_in_time_is_never_done(loop: str, daemon: Daemon, link
         link.resume()
         await reconnected(client, 1)
         # What the sockets held may be done yet.
+        await client.mkdir(b"/late")
         assert len(await client.list(b"/late")) < 200
 
     run(loop, link, body)

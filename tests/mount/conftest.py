@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.inotify import Heard, Inotify
 from tests.mount.mounting import Mounted
 from tests.mount.outside import Outside, Tap
 from tests.xen.daemons import KINDS, Daemon
@@ -80,6 +81,15 @@ class Here:
     def at(self, name: bytes) -> bytes:
         """The store path of what is called `name` here."""
         return self.node + b"/" + name
+
+    def have(self, *files: str) -> None:
+        """Nodes with the value 1, and all told that there is to tell of them."""
+        with Inotify() as heard:
+            heard.watch(self.path, "d")
+            for file in files:
+                self.store.write(self.at(file.encode()), b"1")
+            self.store.write(self.at(b"announced"), b"")
+            heard.until(Heard("d", "CREATE", "announced").__eq__)
 
     def forgets(self) -> bool:
         """Have the kernel forget all it can, as only root can; whether xsfs then holds no inode."""

@@ -141,6 +141,10 @@ class Local:
     def __init__(self, path: Path) -> None:
         self.path = path
 
+    def have(self, *names: str) -> None:
+        for name in names:
+            self.write(name, "1")
+
     def write(self, name: str, value: str) -> None:
         (self.path / name).write_text(value + "\n")
 
@@ -158,6 +162,9 @@ class Remote:
     def __init__(self, here: Here) -> None:
         self.path = here.path
         self._here = here
+
+    def have(self, *names: str) -> None:
+        self._here.have(*names)
 
     def write(self, name: str, value: str) -> None:
         self._here.store.write(self._here.at(name.encode()), value.encode())
@@ -179,8 +186,7 @@ def local() -> Iterator[Local]:
 def told(place: Local | Remote, program: str) -> list[set[str]]:
     """What the program tells of each step."""
     (place.path / "sub").mkdir()
-    for name in ("name", "sub/a"):
-        place.write(name, "1")
+    place.have("name", "sub/a")
     command = [*PROGRAMS[program], str(place.path)]
     with Program(command, {**os.environ, "NODE_PATH": str(MODULES)}) as running:
         running.await_line(b"ready", 30.0)

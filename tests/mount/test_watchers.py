@@ -31,16 +31,6 @@ if TYPE_CHECKING:
     from tests.xen.daemons import Daemon
 
 
-def have(here: Here, *files: str) -> None:
-    """Nodes with the value 1, and all told that there is to tell of them."""
-    with Inotify() as heard:
-        heard.watch(here.path, "d")
-        for file in files:
-            here.store.write(here.at(file.encode()), b"1")
-        here.store.write(here.at(b"announced"), b"")
-        heard.until(Heard("d", "CREATE", "announced").__eq__)
-
-
 def inotifywait(here: Here, *options: str) -> Program:
     """inotifywait on the test's directory, watching already."""
     program = Program(["inotifywait", "-m", "--format", "%e %f", *options, str(here.path)])
@@ -73,7 +63,7 @@ def change(here: Here) -> None:
     ],
 )
 def test_inotifywait_hears_each_kind(here: Here, kind: str, lines: list[str]) -> None:
-    have(here, "a", "p", "c", "t/n")
+    here.have("a", "p", "c", "t/n")
     with inotifywait(here, "-e", kind, "-e", "create") as program:
         change(here)
         heard = []
@@ -83,7 +73,7 @@ def test_inotifywait_hears_each_kind(here: Here, kind: str, lines: list[str]) ->
 
 
 def test_inotifywait_r_hears_a_tree(here: Here) -> None:
-    have(here, "s/t/a")
+    here.have("s/t/a")
     with inotifywait(here, "-r", "-e", "modify,create,delete") as program:
         here.store.write(here.at(b"s/t/a"), b"2")
         assert program.read_line() == b"MODIFY a"
@@ -95,7 +85,7 @@ def test_inotifywait_r_hears_a_tree(here: Here) -> None:
 
 
 def test_inotifywait_on_a_file(here: Here) -> None:
-    have(here, "a")
+    here.have("a")
     command = ["inotifywait", "--format", "%e", "-e", "modify", str(here.path / "a")]
     with Program(command) as program:
         while b"Watches established" not in program.read_line():
@@ -118,7 +108,7 @@ class Collector(FileSystemEventHandler):
 
 
 def test_watchdog_reports_what_happened(here: Here) -> None:
-    have(here, "a", "p", "c", "t/n")
+    here.have("a", "p", "c", "t/n")
     handler = Collector(here.path)
     observer = Observer()
     observer.schedule(handler, str(here.path), recursive=True)
@@ -137,7 +127,7 @@ def test_watchdog_reports_what_happened(here: Here) -> None:
 
 
 def test_tail_follows_a_value(here: Here) -> None:
-    have(here, "a")
+    here.have("a")
     with Program(["tail", "-n", "+1", "-s", "0.1", "-F", str(here.path / "a")]) as program:
         assert program.read_line() == b"1"
         here.store.write(here.at(b"a"), b"1\nand more")
@@ -146,7 +136,7 @@ def test_tail_follows_a_value(here: Here) -> None:
 
 def test_entr_runs_a_command(here: Here) -> None:
     require("entr")
-    have(here, "a")
+    here.have("a")
     file = here.path / "a"
     command = f"exec entr -n cat {file} << end\n{file}\nend"
     with Program(["sh", "-c", command]) as program:
@@ -172,7 +162,7 @@ def test_fanotify_hears_it(root: None, here: Here, flags: int, mask: int, name: 
     It asks for FAN_REPORT_FID, and Linux refuses that (ENODEV) for the whole of a file system
     that statfs(2) gives no identifier, as FUSE's protocol has none.
     """
-    have(here, "a")
+    here.have("a")
     libc = ctypes.CDLL(None, use_errno=True)
     # FAN_CLASS_NOTIF
     fd = libc.fanotify_init(0, os.O_RDONLY)
