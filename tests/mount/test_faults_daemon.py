@@ -287,6 +287,28 @@ Entries.find = faulty
 """
 
 
+_A_HELPER_THAT_NEVER_STARTS = """
+from xsfs.fs.inotify import helper
+from xsfs.mount import session
+session._EVENTS_READY_S = 0.1
+helper.__file__ = {!r}
+"""
+
+
+def test_a_mount_without_events_is_ready_and_says_so(
+    fuse: None, daemon: Daemon, rundir: Path
+) -> None:
+    other = rundir / "other.py"
+    # Until the daemon hangs up.
+    other.write_text("import sys; sys.stdin.buffer.read()")
+    env = with_fault(rundir, _A_HELPER_THAT_NEVER_STARTS.format(str(other)))
+    with Mounted(daemon.socket, env=env) as mounted:
+        mounted.expected = (text := "no inotify events yet: the event helper has not started",)
+        mounted.logs(text)
+        (mounted.path / "a").write_bytes(b"1")
+        assert (mounted.path / "a").read_bytes() == b"1\n"
+
+
 def test_a_fault_in_a_request_is_logged_and_answered(
     fuse: None, daemon: Daemon, rundir: Path
 ) -> None:
