@@ -173,8 +173,8 @@ def sample(pid: int) -> dict[str, int]:
 def endure(daemon: Daemon, seconds: float, seed: int) -> Result:
     """Churn for so long; what has grown."""
     with Mounted(daemon.socket) as mounted:
-        # A commit that met a change, a patch that could not be applied.
-        mounted.expected = ("patch refused",)
+        # A commit that met a change, a patch that could not be applied; a busy machine.
+        mounted.expected = ("patch refused", "no answer in")
         assert mounted.process is not None
         pid = mounted.process.pid
         with xsfs.Client(daemon.socket) as client:
@@ -192,6 +192,7 @@ def endure(daemon: Daemon, seconds: float, seed: int) -> Result:
             wrong.append(f"inodes are kept: {mounted.stats()}")
         after = sample(pid)
         helpers = mounted.stats()["helpers"]
+        counts = {**churn.counts, "no answers in time": mounted.log().count("no answer in")}
     if helpers != 1:
         wrong.append(f"{helpers} event helpers, one after the other")
     early = samples[len(samples) // 4]["memory (KB)"]
@@ -204,7 +205,7 @@ def endure(daemon: Daemon, seconds: float, seed: int) -> Result:
         f"most {name}": max(each[name] for each in samples) for name in after
     }
     peaks |= {"memory after a quarter (KB)": early, "memory at the end (KB)": late}
-    return Result(dict(churn.counts), peaks, wrong)
+    return Result(counts, peaks, wrong)
 
 
 def main() -> int:
