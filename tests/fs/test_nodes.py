@@ -4,16 +4,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import gc
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xsfs.fs.model.nodes import Node
 from xsfs.fs.model.states import InodeKind, State
 from xsfs.fs.model.table import NodeTable
-
-if TYPE_CHECKING:
-    from xsfs.fs.model.nodes import Node
 
 PATHS = st.lists(st.sampled_from([b"a", b"b", b"c"]), min_size=1, max_size=4)
 
@@ -137,6 +136,41 @@ def test_a_node_is_kept_while_notices_about_it_are_under_way() -> None:
     table.prune(node)
     assert not node.alive
     assert table.child(table.view.root, b"n") is not node
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["forgotten", "removed and forgotten"])
+def test_nodes_are_freed_without_a_collection(gone: bool) -> None:
+    """Those are rare, as they hold everybody up."""
+
+    def nodes() -> int:
+        return sum(isinstance(each, Node) for each in gc.get_objects())
+
+    def known(name: bytes) -> int:
+        node = grow(table, [b"d", name])
+        node.observe(State(b"", []), 0, 0.0)
+        return learn(table, node)
+
+    table = NodeTable(b"/")
+    gc.collect()
+    gc.disable()
+    try:
+        before = nodes()
+        grow(table, [b"d"]).directory = True
+        top = learn(table, grow(table, [b"d"]))
+        names = [b"n%d" % number for number in range(10)]
+        numbers = [known(name) for name in names]
+        for ino in numbers:
+            table.forget(ino, 1)
+        # They are kept while their directory is in use, and have their numbers again.
+        assert [known(name) for name in names] == numbers
+        assert nodes() == before + 1 + len(names)
+        if gone:
+            table.drop(grow(table, [b"d"]))
+        for ino in (*numbers, top):
+            table.forget(ino, 1)
+        assert nodes() == before + (0 if gone else 1)
+    finally:
+        gc.enable()
 
 
 def test_depth_is_no_danger() -> None:

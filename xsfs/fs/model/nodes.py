@@ -200,8 +200,8 @@ class Node:
     inodes: list[Inode] = field(default_factory=list)
     # When it was told to drop the entry of a directory that seems to be gone; else -1.
     closed_at: int = -1
-    # The one that it forgot last: a program may still compare its number.
-    former: Inode | None = None
+    # Number and kind of the one that it forgot last: a program may still compare the number.
+    former: tuple[int, InodeKind] | None = None
     # Shown as a directory.
     directory: bool = False
     # When it last changed, in ns since the epoch; None: not since the mount.

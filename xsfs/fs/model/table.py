@@ -101,16 +101,20 @@ class NodeTable:
     def inode(self, node: Node, kind: InodeKind) -> Inode:
         """The inode of a node's kind, made when there is none."""
         inode, former = node.inode(kind), node.former
-        if inode is None and former is not None and former.kind is kind:
-            inode, node.former = former, None
-            self._inodes[inode.ino] = inode
-            node.inodes.append(inode)
-        return self.add(lambda ino: Inode(ino, node, kind)) if inode is None else inode
+        if inode is not None:
+            return inode
+        if former is not None and former[1] is kind:
+            node.former = None
+            return self._enter(Inode(former[0], node, kind))
+        return self.add(lambda ino: Inode(ino, node, kind))
 
     def add(self, make: Callable[[int], InodeType]) -> InodeType:
         """A new inode, made by `make` with its number."""
         inode = make(self._next_ino)
         self._next_ino += 1
+        return self._enter(inode)
+
+    def _enter(self, inode: InodeType) -> InodeType:
         self._inodes[inode.ino] = inode
         inode.node.inodes.append(inode)
         return inode
@@ -124,7 +128,7 @@ class NodeTable:
             node = inode.node
             node.inodes.remove(inode)
             if inode.kind is not InodeKind.VIRTUAL:
-                inode.user_visible, node.former = False, inode
+                node.former = inode.ino, inode.kind
             if inode.kind is InodeKind.DIRECTORY or not node.inodes:
                 self._shed(node)
             self.prune(node)
@@ -166,6 +170,7 @@ class NodeTable:
             ):
                 self.keep(node)
                 return
+            self._kept.pop(node, None)
             self._detach(node)
             node.dropped = True
             node = node.parent
