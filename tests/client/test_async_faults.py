@@ -16,7 +16,8 @@ import pytest
 from tests.xen.lies import ERRORS, LIES, ODDITIES
 from tests.xen.link import Link, Way
 from tests.xen.wire import HEADER, Op
-from xsfs.aio.pipeline import Pipeline, StoreUnavailable
+from xsfs.aio.deadline import StoreUnavailable
+from xsfs.aio.pipeline import Pipeline
 from xsfs.errors import ConnectionError as StoreConnectionError
 from xsfs.errors import StoreError, Timeout
 from xsfs.protocol import requests

@@ -245,44 +245,6 @@ def test_a_listing_without_what_we_are_removing_tells_nothing() -> None:
     assert following(remove, D, "/d/x") == ["modified/ /d"]
 
 
-@pytest.mark.parametrize("first", [True, False], ids=["at once", "while it is asked again"])
-def test_a_directory_that_is_back_before_its_removal_is_certain_stays(first: bool) -> None:
-    """Who has entered it since would find nothing there."""
-    watched = WatchedStore(DEEP, ["/d/s/a"])
-    node = watched.table.child(watched.table.child(watched.table.root.node, b"d"), b"s")
-    watched.store = D
-    watched.event("/d/s")
-
-    def back() -> None:
-        watched.store = {**D, "/d/s": "", "/d/s/a": "2"}
-        watched.event("/d/s/a")
-        if not first:
-            watched.learn("/d/s/a")
-
-    def later() -> None:
-        watched.meanwhile = back
-
-    watched.meanwhile = back if first else later
-    assert watched.look() == ["removed/ /d/s/t", "modified/ /d/s", "modified /d/s/a"]
-    assert node.alive
-
-
-def test_what_was_found_since_it_was_asked_for_is_not_gone() -> None:
-    watched = WatchedStore(D, ["/d/x"])
-    node = watched.table.child(watched.table.child(watched.table.root.node, b"d"), b"x")
-    watched.store = {"/d": ""}
-    watched.event("/d/x")
-
-    def found() -> None:
-        watched.store = D
-        watched.event("/d/x")
-        watched.learn("/d/x")
-
-    watched.meanwhile = found
-    assert watched.look() == ["modified /d/x"]
-    assert node.alive
-
-
 def test_a_new_tree_is_looked_at_once() -> None:
     """However many nodes a guest makes in a directory that nobody has asked for."""
     watched = WatchedStore(D, ["/d"])

@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The xsfs authors
 # SPDX-License-Identifier: MIT
-"""A removal takes effect at once, and is announced step by step: what may happen between two steps.
+"""A removal is asked about twice, takes effect at once, and is announced step by step.
 
-First with no event loop, then by the handlers, where the watcher waits after the first notice.
+What may happen between the questions, and between two steps: first with no event loop, then by the
+handlers, where the watcher waits after the first notice.
 """
 
 from __future__ import annotations
@@ -189,6 +190,45 @@ def test_everything_becomes_suspect_meanwhile() -> None:
 
     assert at.tell(D, between) == [*TOLD, "modified /d/x"]
     at.ended()
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["at once", "while it is asked again"])
+def test_a_directory_that_is_back_before_its_removal_is_certain_stays(first: bool) -> None:
+    """Who has entered it since would find nothing there."""
+    watched = WatchedStore(DEEP, ["/d/s/a"])
+    node = watched.table.child(watched.table.child(watched.table.root.node, b"d"), b"s")
+    watched.store = D
+    watched.event("/d/s")
+
+    def back() -> None:
+        watched.store = {**D, "/d/s": "", "/d/s/a": "2"}
+        watched.event("/d/s/a")
+        if not first:
+            watched.learn("/d/s/a")
+
+    def later() -> None:
+        watched.meanwhile = back
+
+    watched.meanwhile = back if first else later
+    told = ["removed /d/s/b", "removed/ /d/s/t", "modified/ /d/s", "modified /d/s/a"]
+    assert watched.look() == told
+    assert node.alive
+
+
+def test_what_was_found_since_it_was_asked_for_is_not_gone() -> None:
+    watched = WatchedStore(D, ["/d/x"])
+    node = watched.table.child(watched.table.child(watched.table.root.node, b"d"), b"x")
+    watched.store = {"/d": ""}
+    watched.event("/d/x")
+
+    def found() -> None:
+        watched.store = D
+        watched.event("/d/x")
+        watched.learn("/d/x")
+
+    watched.meanwhile = found
+    assert watched.look() == ["modified /d/x"]
+    assert node.alive
 
 
 # -- by the handlers ------------------------------------------------------------------------------

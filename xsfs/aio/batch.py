@@ -41,6 +41,13 @@ class Batch:
         if not self.left and self.done is not None:
             self.done.set()
 
+    def undo_if_abandoned(self, undo: Callable[[], None]) -> None:
+        """Undo what a request has done if nobody waits for it, now or at the end."""
+        if self.is_abandoned:
+            undo()
+        else:
+            self.undoings.append(undo)
+
     def lose(self) -> None:
         """The connection is lost: no more results will come."""
         self.is_lost = True

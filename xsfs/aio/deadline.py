@@ -12,9 +12,14 @@ import math
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from xsfs.errors import Timeout
+
 if TYPE_CHECKING:
     from xsfs.aio.runtime import Runtime
-    from xsfs.errors import Timeout
+
+
+class StoreUnavailable(Timeout):
+    """The store has been down for longer than the timeout, as the log says already."""
 
 
 class Awaited(Protocol):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self, TypeVar, cast
 
 from xsfs import errors
 from xsfs.aio.batch import Batch
-from xsfs.aio.deadline import WithinDeadline
+from xsfs.aio.deadline import StoreUnavailable, WithinDeadline
 from xsfs.aio.reconnecting import ReconnectingConnection
 from xsfs.aio.watch import Watch
 from xsfs.client.endpoint import Endpoint, find
@@ -55,10 +55,6 @@ _FEW = 64
 # number: on the next connection the store gives the same ids again. An id without that
 # number is sent as it is.
 _TX_ID_BITS = 32
-
-
-class StoreUnavailable(Timeout):
-    """The store has been down for longer than the timeout, as the log says already."""
 
 
 class Pipeline(AsyncNodeVerbs):
@@ -395,10 +391,7 @@ class Pipeline(AsyncNodeVerbs):
             else:
                 path, token, *_ = request.payload.split(b"\0")
                 undo = partial(self._send_unawaited, requests.unwatch(path, token))
-            if sent.is_abandoned:
-                undo()
-            else:
-                sent.undoings.append(undo)
+            sent.undo_if_abandoned(undo)
             return result
 
         return request._replace(decode=decode)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pyfuse3
 
 from xsfs.aio import deadline
-from xsfs.aio.pipeline import StoreUnavailable
+from xsfs.aio.deadline import StoreUnavailable
 from xsfs.errors import ConnectionError as StoreConnectionError
 from xsfs.fs.fuse import trace
 from xsfs.fs.fuse.errors import errno_of

@@ -118,7 +118,7 @@ class NotificationQueue:
         self._waiting.append(injection)
         self._push()
 
-    def close(self, node: Node) -> None:
+    def close_entry(self, node: Node) -> None:
         """Let nobody into a directory that seems to be gone by the entry that the kernel holds.
 
         Not when no event is raised: the kernel is to drop it as a removed one then, which it can
@@ -129,8 +129,8 @@ class NotificationQueue:
             if parent is not None and parent.lookups:
                 self.stale.entry(parent.ino, node.name)
 
-    async def closed(self) -> None:
-        """Wait until the kernel has dropped the entries of what was closed; at most a second."""
+    async def dropped(self) -> None:
+        """Wait until the kernel has dropped all entries that it was to drop; at most a second."""
         with trio.move_on_after(_DROP_S):
             await self.stale.settle()
 
@@ -159,7 +159,7 @@ class NotificationQueue:
             return
         self.stale.entry(parent.ino, node.name)
         if wait:
-            await self.closed()
+            await self.dropped()
 
     async def invalidate_all(self) -> None:
         """Make the kernel fetch all attributes again; others may run in between."""

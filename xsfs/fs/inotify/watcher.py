@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from xsfs.aio.pipeline import StoreUnavailable
+from xsfs.aio.deadline import StoreUnavailable
 from xsfs.errors import NotFound, StoreError, XenStoreError
 from xsfs.fs.inotify.bursts import Bursts
 from xsfs.fs.inotify.lateness import Lateness
@@ -236,7 +236,7 @@ class Watcher:
                 case Notice():
                     self._queue.post(step)
                 case Doubt():
-                    self._queue.close(step.node)
+                    self._queue.close_entry(step.node)
                     in_doubt = True
                 case Removal():
                     for notice in step.notices:
@@ -244,7 +244,7 @@ class Watcher:
                         if await turns.over():
                             self._difference.outdated()
         if in_doubt:
-            await self._queue.closed()
+            await self._queue.dropped()
 
     async def renew_after_bursts(self) -> None:
         """The task: set the watch again after each long burst, as events may be held back."""
