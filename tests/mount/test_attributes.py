@@ -195,6 +195,17 @@ def test_there_are_no_other_extended_attributes(here: Here) -> None:
         assert number in (None, refused.value.errno)
 
 
+def test_a_file_that_is_not_stored_yet_has_no_permissions(here: Here) -> None:
+    path = here.path / "f"
+    with open(path, "wb", buffering=0) as file:
+        assert os.listxattr(path) == ["user.xenstore.path"]
+        with pytest.raises(OSError, match="No data"):
+            os.getxattr(path, "user.xenstore.perms")
+        file.write(b"1")
+        assert sorted(os.listxattr(path)) == ["user.xenstore.path", "user.xenstore.perms"]
+        assert os.getxattr(path, "user.xenstore.perms") == here.store.perms(here.at(b"f"))
+
+
 def test_every_event_of_a_domain_is_counted_in_a_file_at_the_root(here: Here) -> None:
     root = here.mounted.path
 

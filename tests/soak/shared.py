@@ -33,6 +33,7 @@ EXPECTED = frozenset(
         errno.EINVAL,  # a directory into itself
         errno.EAGAIN,  # a transaction that met a change
         errno.ESTALE,  # a file that became a directory
+        errno.ENODATA,  # the permissions of a file that another process has not written yet
     }
 )
 

@@ -40,7 +40,11 @@ class Xattrs:
         scratch = _scratch(inode)
         if scratch is not None:
             return [_PERMS] if scratch.perms else []
-        return [] if _node(inode) is None else [_PERMS, _PATH]
+        node = _node(inode)
+        if node is None:
+            return []
+        # What is not stored yet has no permissions.
+        return [_PATH] if node.pending else [_PERMS, _PATH]
 
     async def get(self, inode: Inode, name: bytes) -> bytes:
         """The value of one: permissions as `n0,r5`.
