@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ import pytest
 import xsfs
 from tests.inotify import Heard, Inotify
 from tests.mount.mounting import Mounted
+from tests.outcome import until
 from xsfs.protocol import requests
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ FILES = [f"n{number}" for number in range(200)]
 
 # inotify(7): CREATE, DELETE and DELETE_SELF.
 MASK = 0x700
+DELETE_SELF = 0x400
 
 # What is heard of the removal, and how often: at each directory, at a file, at the top.
 WATCHED = [f"many/{name}" for name in DIRECTORIES]
@@ -127,3 +130,23 @@ def test_an_unmount_meanwhile(mounted: Mounted, store: xsfs.Client, heard: Inoti
     heard.take()
     mounted.unmount()
     assert not mounted.wait()
+
+
+@pytest.mark.parametrize("events", ["full", "off"])
+@pytest.mark.parametrize("name", [".value", ".events", ".json"])
+@pytest.mark.parametrize("by_mount", [False, True], ids=["by the store", "by rmdir"])
+def test_what_is_open_in_a_directory_does_not_keep_it(
+    fuse: None, daemon: Daemon, store: xsfs.Client, events: str, name: str, by_mount: bool
+) -> None:
+    store[b"/d/x"] = b""
+    with Mounted(daemon.socket, f"events={events}") as mounted, Inotify() as heard:
+        top = mounted.path / "d"
+        with open(os.open(top / name, os.O_RDONLY | os.O_NONBLOCK)):
+            heard.watch(top, "d", DELETE_SELF)
+            if by_mount:
+                (top / "x").unlink()
+                top.rmdir()
+            else:
+                store.delete(b"/d")
+            until(lambda: is_gone(top))
+        assert heard.take() == Heard("d", "DELETE_SELF")

@@ -100,7 +100,12 @@ class FileSystem:
         self.operations = Door(
             Operations(
                 self.tree,
-                Changes(self.tree, self.difference.echoes, self.queue.became_directory),
+                Changes(
+                    self.tree,
+                    self.difference.echoes,
+                    self.queue.became_directory,
+                    self.queue.drop_own_entries,
+                ),
                 entries,
                 attributes,
             ),

@@ -91,6 +91,8 @@ class NotificationQueue:
         if notice.kind in (Kind.CREATED, Kind.REMOVED) and notice.parent.alive:
             notice.parent.set_mtime(time.time_ns())
             self.invalidate(notice.parent)
+        if notice.kind is Kind.REMOVED and node is not None:
+            self.drop_own_entries(node)
         if notice.kind not in self._wanted or not _is_watchable(notice):
             if notice.kind is Kind.REMOVED and parent is not None:
                 self._drop_entry(notice)
@@ -161,6 +163,16 @@ class NotificationQueue:
         if wait:
             await self.dropped()
 
+    def drop_own_entries(self, node: Node) -> None:
+        """Drop what a removed directory shows beside nodes.
+
+        While the kernel has such an entry it keeps the directory: nobody would hear DELETE_SELF.
+        """
+        if (top := node.inode(InodeKind.DIRECTORY)) is not None:
+            for inode in node.inodes:
+                if inode.lookups and inode.own_entry is not None:
+                    self.stale.entry(top.ino, inode.own_entry, inode.ino)
+
     async def invalidate_all(self) -> None:
         """Make the kernel fetch all attributes again; others may run in between."""
         turns = Turns()
@@ -177,10 +189,16 @@ class NotificationQueue:
 
     def _drop_entry(self, notice: Notice) -> None:
         parent = notice.parent.inode(InodeKind.DIRECTORY)
-        kind = InodeKind.DIRECTORY if notice.directory else InodeKind.FILE
-        gone = notice.node.inode(kind) if notice.node is not None else None
-        if parent is not None and parent.lookups:
-            self.stale.entry(parent.ino, notice.name, gone.ino if gone is not None else 0)
+        if parent is None or not parent.lookups:
+            return
+        deleted_ino = 0
+        if notice.kind is Kind.REMOVED and notice.node is not None:
+            gone = notice.node.inode(InodeKind.DIRECTORY if notice.directory else InodeKind.FILE)
+            # As deleted it would be refused while the helper has something open below, and that
+            # it was deleted matters to nobody else.
+            if gone is not None and gone.user_visible:
+                deleted_ino = gone.ino
+        self.stale.entry(parent.ino, notice.name, deleted_ino)
 
     def _done(self, injection: Injection) -> None:
         """Forget an injection that was performed or dropped."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from xsfs.fs.model import names as filenames
 from xsfs.fs.model.nodes import Node
 from xsfs.fs.model.notices import Doubt, Kind, Notice, Removal
-from xsfs.fs.model.states import Announced, InodeKind
+from xsfs.fs.model.states import Announced
 from xsfs.protocol import paths
 
 if TYPE_CHECKING:
@@ -174,9 +174,6 @@ class Comparison:
                     if name not in children:
                         ghost = _ghost(gone, name, directory=False)
                         yield Notice(Kind.REMOVED, gone, name, ghost, False)
-                value = gone.inode(InodeKind.VALUE)
-                if announced.directory and value is not None and value.lookups:
-                    yield Notice(Kind.REMOVED, gone, filenames.VALUE, gone, False)
                 yield Notice(Kind.REMOVED, parent, gone.name, gone, announced.directory)
             self._table.release(gone)
             if parent is not None and parent.names and gone is not node:

@@ -53,6 +53,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from xsfs.errors import NotFound
+from xsfs.fs.model import names as filenames
 from xsfs.fs.model.states import Announced, InodeKind
 from xsfs.protocol import paths
 
@@ -390,6 +391,11 @@ class Inode:
         # A process other than the event helper has looked it up. No program can watch an inode
         # that the kernel holds only for the helper: the kernel looks it up again first.
         self.user_visible = False
+
+    @property
+    def own_entry(self) -> bytes | None:
+        """Its name in the directory that its own node is; None of what the parent lists."""
+        return filenames.VALUE if self.kind is InodeKind.VALUE else None
 
     def count_lookup(self) -> None:
         """The kernel looked it up for a process other than the event helper."""

@@ -42,6 +42,7 @@ class Steps:
     Args:
         became_directory: called with a file that our change made a directory, and whether to
             return only when that is visible.
+        removed: called with a node that our change removed.
     """
 
     def __init__(
@@ -49,11 +50,13 @@ class Steps:
         tree: Tree,
         echoes: Echoes,
         became_directory: Callable[[Node, bool], Awaitable[None]],
+        removed: Callable[[Node], None],
     ) -> None:
         self.tree = tree
         self.client = tree.client
         self.echoes = echoes
         self._became_directory = became_directory
+        self._removed = removed
 
     # -- in the store -------------------------------------------------------------------------
 
@@ -219,6 +222,7 @@ class Steps:
         node.pending = False
         node.announced = None
         self.tree.table.drop(node)
+        self._removed(node)
         if parent is not None:
             parent.set_mtime(self.tree.now_ns())
             if parent.names is not None:

@@ -121,6 +121,11 @@ class VirtualInode(Inode):
         super().__init__(ino, node, InodeKind.VIRTUAL)
         self.virtual_file = virtual_file
 
+    @property
+    def own_entry(self) -> bytes | None:
+        """Its name in the directory that its node is."""
+        return self.virtual_file.name
+
 
 class VirtualFiles:
     """Which virtual files there are: at the root of the mount, and in every directory.
