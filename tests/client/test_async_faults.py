@@ -56,8 +56,8 @@ async def happened(event: threading.Event) -> None:
 async def reconnected(client: Pipeline, epoch: int) -> None:
     """Until the client is connected for the time after `epoch`; `run` has the deadline."""
     while client.epoch <= epoch:
-        # On a busy machine a connection may take longer than a call waits for one.
-        with suppress(StoreUnavailable):
+        # On a busy machine a connection, or an answer, may take longer than a call waits for it.
+        with suppress(StoreUnavailable, Timeout):
             await client.call(requests.read(b"/"))
 
 

@@ -9,9 +9,11 @@ START is a way to start it (tests/surroundings.py), BUSY how many processes are 
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -38,12 +40,11 @@ def suite(start: str, busy: int) -> Result:
             stack.callback(process.kill)
         report = Path(folder) / "report.xml"
         pytest = (sys.executable, "-m", "pytest", "-q", "-n", "4", "--dist", "worksteal")
-        done = subprocess.run(
-            ["env", "CI=1", "sh", "-c", STARTS[start], "sh", *pytest, f"--junitxml={report}"],
-            cwd=ROOT,
-            timeout=LONGEST_S,
-            check=False,
-        )
+        command = ["env", "CI=1", "sh", "-c", STARTS[start], "sh", *pytest, f"--junitxml={report}"]
+        done = subprocess.Popen(command, cwd=ROOT, process_group=0)
+        # Also its workers, when it takes too long.
+        stack.callback(_end_group, done.pid)
+        done.wait(LONGEST_S)
         tests = list(ElementTree.parse(report).iter("testcase"))
     wrong = [
         f"{test.get('classname')}::{test.get('name')}: {failed.get('message')}"
@@ -54,6 +55,12 @@ def suite(start: str, busy: int) -> Result:
         wrong = [f"pytest ended with status {done.returncode}"]
     skipped = sum(test.find("skipped") is not None for test in tests)
     return Result({"tests": len(tests), "skipped or expected to fail": skipped}, wrong=wrong)
+
+
+def _end_group(number: int) -> None:
+    """End all processes of a group that are left."""
+    with suppress(ProcessLookupError):
+        os.killpg(number, signal.SIGKILL)
 
 
 def main() -> int:
