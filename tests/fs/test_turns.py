@@ -106,10 +106,23 @@ async def held(
     return bystander.held_s
 
 
+def least(measure: Callable[[], float]) -> float:
+    """The least of a few measurements, if the first is too much.
+
+    A hypervisor may take time that counts as this thread's; what is ours is there each time.
+    """
+    held_s = measure()
+    for _ in range(2):
+        if held_s < HELD_S:
+            break
+        held_s = min(held_s, measure())
+    return held_s
+
+
 @pytest.fixture
 def measured(store: Running, monkeypatch: pytest.MonkeyPatch) -> Callable[..., float]:
     """See `held`."""
-    return lambda test: trio.run(held, store, monkeypatch, test)
+    return lambda test: least(lambda: trio.run(held, store, monkeypatch, test))
 
 
 async def write(at: Kernel, text: bytes, size: int = WRITE) -> None:
@@ -191,12 +204,16 @@ def test_long_attributes(measured: Callable[..., float]) -> None:
 
 
 @pytest.fixture
-def known(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., float]]:
-    """As `measured`, where 30,000 nodes have been listed."""
+def known(monkeypatch: pytest.MonkeyPatch) -> Callable[..., float]:
+    """As `measured`, where 30,000 nodes have been listed, of a store of its own."""
     values = {b"/many/d%d/n%d" % (d, n): b"1" for d in range(3) for n in range(10_000)}
     listed = [b"many/d%d" % d for d in range(3)]
-    with running(values) as path:
-        yield lambda test: trio.run(held, path, monkeypatch, test, listed)
+
+    def measure(test: Callable[[Kernel], Awaitable[None]]) -> float:
+        with running(values) as path:
+            return trio.run(held, path, monkeypatch, test, listed)
+
+    return lambda test: least(lambda: measure(test))
 
 
 async def told(at: Kernel, count: int) -> None:

@@ -29,6 +29,7 @@ EXPECTED = (
     "cannot read what changed",
     "cannot set the watch again",
     "was lost with",
+    "was not stored",
 )
 
 
