@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.mount.mounting import Mounted
-from tests.outcome import error_of
+from tests.outcome import error_of, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,6 +48,15 @@ def store(daemon: Daemon, **values: str) -> None:
     for name, value in values.items():
         path = "/" + name.replace("__", "/")
         assert daemon.tool("xenstore-write", path, value).returncode == 0
+
+
+def answered(file: Path) -> bytes:
+    """What a file holds, when the store answers.
+
+    On a busy machine a connection may take longer than a request waits for one.
+    """
+    until(lambda: error_of(file.read_bytes) != errno.EIO)
+    return file.read_bytes()
 
 
 @contextmanager
