@@ -160,6 +160,4 @@ class HelperRequests:
         node = notice.node
         if node is None:
             raise FSError(errno.EPERM)
-        if notice.name == filenames.VALUE:
-            return self._table.inode(node, InodeKind.VALUE)
         return self._table.inode(node, InodeKind.DIRECTORY if notice.directory else InodeKind.FILE)
