@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xsfs.fs.model.comparison import Comparison
+from xsfs.fs.model.echoes import Echoes
 from xsfs.fs.model.nodes import Node
 from xsfs.fs.model.states import InodeKind, State
 from xsfs.fs.model.table import NodeTable
@@ -193,3 +195,27 @@ def test_a_state_from_before_our_own_write_does_not_say_what_the_value_is() -> N
     assert node.value == b"ours"
     node.observe(State(b"theirs, after", []), table.view.clock, 0.0)
     assert node.value == b"theirs, after"
+
+
+def test_a_state_from_before_a_file_was_created_is_not_the_files() -> None:
+    table = NodeTable(b"/")
+    node = table.child(table.root.node, b"f")
+    node.pending = True
+    node.made_at = node.view.tick()
+    node.observe(State(b"", [b"child"]), node.made_at - 1, 0.0)
+    assert (node.pending, node.directory, node.value, node.announced) == (True, False, None, None)
+    node.observe(State(b"theirs", []), node.made_at, 0.0)
+    assert (node.pending, node.value) == (False, b"theirs")
+
+
+def test_a_file_that_is_not_stored_yet_is_not_missed_in_the_store() -> None:
+    table = NodeTable(b"/")
+    node = table.child(table.root.node, b"f")
+    node.observe(State(b"", []), 0, 0.0)
+    node.pending = True
+    comparison = Comparison(table, Echoes(), 1, 0.0)
+    assert list(comparison.removed(node)) == []
+    assert node.alive
+    node.pending = False
+    assert list(comparison.removed(node)) != []
+    assert not node.alive

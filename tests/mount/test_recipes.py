@@ -16,6 +16,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.mount.mounting import Mounted
+from tests.outcome import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +46,13 @@ class Kitchen:
         self.folder = folder
 
     def write(self, *pairs: str) -> None:
+        """Write paths and values; return when the mount has them.
+
+        oxenstored's /local is a file until the event of its first child.
+        """
         assert self.daemon.tool("xenstore-write", *pairs).returncode == 0
+        for path in pairs[::2]:
+            until((self.mounted.path / path[1:]).exists)
 
     def read(self, path: str) -> str:
         return self.daemon.tool("xenstore-read", path).stdout.decode().removesuffix("\n")

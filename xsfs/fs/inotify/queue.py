@@ -91,7 +91,8 @@ class NotificationQueue:
         if notice.kind in (Kind.CREATED, Kind.REMOVED) and notice.parent.alive:
             notice.parent.set_mtime(time.time_ns())
             self.invalidate(notice.parent)
-        if notice.kind is Kind.REMOVED and node is not None:
+        if notice.kind is Kind.REMOVED and node is not None and not node.alive:
+            # It is gone, and has not only become a directory.
             self.drop_own_entries(node)
         if notice.kind not in self._wanted or not _is_watchable(notice):
             if notice.kind is Kind.REMOVED and parent is not None:

@@ -135,13 +135,12 @@ class Comparison:
         node = parent.children.get(name) if parent.children else None
         if node is None:
             node = _ghost(parent, name, directory=False)
-        if not node.pending:
-            yield from self.removed(node)
+        yield from self.removed(node)
 
     def removed(self, node: Node) -> Iterator[Doubt | Removal]:
-        """A node is gone, with all below it."""
+        """A node is gone, with all below it; but not one that is yet to be stored."""
         parent, name = node.parent, node.name
-        if parent is None:
+        if parent is None or node.pending:
             return
         if self.is_in_doubt(node):
             yield self.doubt(node)

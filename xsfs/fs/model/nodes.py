@@ -215,7 +215,7 @@ class Node:
     # -- our own changes under way --------------------------------------------------------
     # Created through the mount, and not stored yet.
     pending: bool = False
-    # When we created it or moved it here.
+    # When we created it, stored or not, or moved it here.
     made_at: int = 0
     # How often its value was stored through the mount.
     written: int = 0
@@ -317,6 +317,9 @@ class Node:
 
         Returns whether it is a directory now but was announced as a file.
         """
+        if self.pending and stamp < self.made_at:
+            # Of what had the name before.
+            return False
         self.see(stamp)
         self.closed_at = -1
         if self.value is None or stamp >= self.made_at:

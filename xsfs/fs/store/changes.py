@@ -78,6 +78,7 @@ class Changes(Steps):
                 raise
             node = table.child(parent, name)
             node.pending = True
+            self._made(node)
             node.set_mtime(self.tree.now_ns())
             parent.set_mtime(self.tree.now_ns())
             return table.inode(node, InodeKind.FILE), True
