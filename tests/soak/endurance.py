@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import xsfs
 from tests.inotify import Inotify
 from tests.mount.mounting import Mounted
-from tests.soak.run import Result, descriptors, go_on, resident_kb
+from tests.soak.run import Result, descriptors, descriptors_kept, go_on, resident_kb
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -189,7 +189,7 @@ def endure(daemon: Daemon, seconds: float, seed: int) -> Result:
         wrong = churn.end()
         if not mounted.forgets_everything():
             wrong.append(f"inodes are kept: {mounted.stats()}")
-        after = sample(pid)
+        kept = descriptors_kept(pid, at_rest["descriptors"])
         helpers = mounted.stats()["helpers"]
         counts = {**churn.counts, "no answers in time": mounted.log().count("no answer in")}
     if helpers != 1:
@@ -198,10 +198,10 @@ def endure(daemon: Daemon, seconds: float, seed: int) -> Result:
     late = samples[-1]["memory (KB)"]
     if late > early + GROWTH_KB:
         wrong.append(f"memory grew from {early} to {late} KB")
-    if after["descriptors"] > at_rest["descriptors"]:
-        wrong.append(f"{at_rest['descriptors']} descriptors became {after['descriptors']}")
+    if kept > at_rest["descriptors"]:
+        wrong.append(f"{at_rest['descriptors']} descriptors became {kept}")
     peaks: dict[str, float] = {
-        f"most {name}": max(each[name] for each in samples) for name in after
+        f"most {name}": max(each[name] for each in samples) for name in at_rest
     }
     peaks |= {"memory after a quarter (KB)": early, "memory at the end (KB)": late}
     return Result(counts, peaks, wrong)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from tests.mount.mounting import Mounted
 from tests.mount.outside import Outside
-from tests.soak.run import Result, descriptors, go_on, resident_kb
+from tests.soak.run import Result, descriptors, descriptors_kept, go_on, resident_kb
 from tests.soak.shared import Shared
 from tests.soak.subtree import Subtree
 
@@ -103,7 +103,7 @@ class Load:
             wrong = self._compare(reports)
         if not self.mounted.leaks_no_inode():
             wrong.append(f"inodes are kept: {self.mounted.stats()}")
-        late_kb, after = resident_kb(pid), descriptors(pid)
+        late_kb, after = resident_kb(pid), descriptors_kept(pid, before)
         if late_kb > early_kb + GROWTH_KB:
             wrong.append(f"memory grew from {early_kb} to {late_kb} KB")
         if after > before:

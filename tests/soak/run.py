@@ -14,11 +14,13 @@ import sys
 import time
 import traceback
 import zlib
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from tests.outcome import until
 from tests.surroundings import make_usual
 from tests.xen.daemons import KINDS, Daemon
 from tests.xen.packages import BUILD
@@ -138,3 +140,10 @@ def resident_kb(pid: int) -> int:
 def descriptors(pid: int) -> int:
     """How many files a process has open."""
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def descriptors_kept(pid: int, before: int) -> int:
+    """How many files a process has open at the end; one that it just reads does not count."""
+    with suppress(TimeoutError):
+        until(lambda: descriptors(pid) <= before, 5)
+    return descriptors(pid)
