@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -16,7 +16,6 @@ import pytest
 from tests.xen.lies import ERRORS, LIES, ODDITIES
 from tests.xen.link import Link, Way
 from tests.xen.wire import HEADER, Op
-from xsfs.aio.deadline import StoreUnavailable
 from xsfs.aio.pipeline import Pipeline
 from xsfs.errors import ConnectionError as StoreConnectionError
 from xsfs.errors import StoreError, Timeout
@@ -24,7 +23,7 @@ from xsfs.protocol import requests
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from tests.xen.daemons import Daemon
 
@@ -35,17 +34,10 @@ TIMEOUT_S = 1.0
 SLACK_S = 3.0
 
 
-@asynccontextmanager
-async def connected(link: Link) -> AsyncIterator[Pipeline]:
-    client = Pipeline(str(link.socket), timeout_s=PATIENT_S)
-    async with client:
-        yield client
-
-
 def run(loop: str, link: Link, body: Callable[[Pipeline], Awaitable[None]]) -> None:
     async def main() -> None:
         with anyio.fail_after(2 * PATIENT_S):
-            async with connected(link) as client:
+            async with Pipeline(str(link.socket), timeout_s=PATIENT_S) as client:
                 await body(client)
 
     anyio.run(main, backend=loop)
@@ -59,7 +51,7 @@ async def reconnected(client: Pipeline, epoch: int) -> None:
     """Until the client is connected for the time after `epoch`; `run` has the deadline."""
     while client.epoch <= epoch:
         # On a busy machine a connection, or an answer, may take longer than a call waits for it.
-        with suppress(StoreUnavailable, Timeout):
+        with suppress(Timeout):
             await client.call(requests.read(b"/"))
 
 

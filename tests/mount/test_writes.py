@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-import xsfs
 from tests.mount.shell import run, sh
 from tests.outcome import until
 from tests.xen.wire import Op
@@ -203,16 +202,6 @@ def test_a_file_being_created_is_opened_by_another(here: Here) -> None:
             two.write(b"two\n")
         one.write(b"one\n")
     assert here.store.read(here.at(b"f")) == b"one"
-
-
-def test_a_file_being_created_outlives_anothers_that_came_and_went(here: Here) -> None:
-    with open(here.path / "f", "wb", buffering=0) as file:
-        with xsfs.Client(here.daemon.socket) as client, client.begin() as tx:
-            tx.write(here.at(b"f"), b"theirs")
-            tx.delete(here.at(b"f"))
-        here.have("other")
-        file.write(b"ours")
-    assert here.store.read(here.at(b"f")) == b"ours"
 
 
 def test_a_process_reads_its_own_writes_through_files_opened_before(here: Here) -> None:
