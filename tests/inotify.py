@@ -70,7 +70,7 @@ class Inotify:
             raise OSError(number, os.strerror(number), str(path))
         self._labels[descriptor] = label
 
-    def take(self, timeout_s: float = 10.0) -> Heard:
+    def take(self, timeout_s: float = 20.0) -> Heard:
         """The next event.
 
         Raises:
@@ -82,7 +82,7 @@ class Inotify:
             self._read()
         return self._unread.pop(0)
 
-    def until(self, is_last: Callable[[Heard], bool], timeout_s: float = 10.0) -> list[Heard]:
+    def until(self, is_last: Callable[[Heard], bool], timeout_s: float = 20.0) -> list[Heard]:
         """All events up to the first that `is_last` takes, without that.
 
         Raises:

@@ -40,7 +40,7 @@ class Program:
             bufsize=0,
         )
 
-    def read_line(self, timeout_s: float = 5.0) -> bytes:
+    def read_line(self, timeout_s: float = 20.0) -> bytes:
         """The next line, without its end.
 
         Raises:
@@ -63,7 +63,7 @@ class Program:
             raise EOFError(f"{self.process.args!r} ended, its last output {self._unread!r}")
         self._unread += data
 
-    def await_line(self, wanted: bytes, timeout_s: float = 10.0) -> None:
+    def await_line(self, wanted: bytes, timeout_s: float = 20.0) -> None:
         """Read up to a line that is just so.
 
         Raises:
@@ -72,7 +72,7 @@ class Program:
         while self.read_line(timeout_s) != wanted:
             pass
 
-    def stop(self, timeout_s: float = 5.0) -> int:
+    def stop(self, timeout_s: float = 20.0) -> int:
         """Ends the program with SIGTERM, or SIGKILL after timeout_s, and gives its status."""
         self.process.terminate()
         try:

@@ -348,7 +348,7 @@ def test_nothing_is_left_behind_by_many_losses(loop: str, link: Link) -> None:
             await anyio.wait_all_tasks_blocked()
             assert len(anyio.get_running_tasks()) == tasks
         # The link's own threads may not have closed their ends yet.
-        with anyio.fail_after(5):
+        with anyio.fail_after(20):
             while len(os.listdir("/proc/self/fd")) > descriptors:
                 await anyio.lowlevel.checkpoint()
 

@@ -84,7 +84,7 @@ def test_a_link_cut_in_a_reply(client: Client, link: Link, after: int) -> None:
     cut = link.cut(after=after)
     with pytest.raises(xsfs.ConnectionError):
         client.read(b"/a")
-    assert cut.wait(5)
+    assert cut.wait(20)
     with pytest.raises(xsfs.ConnectionError):
         next(events)
     client.connect()
@@ -111,7 +111,7 @@ def test_a_write_whose_reply_was_lost_is_not_repeated(
     swallowed = link.swallow(op=Op.WRITE)
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(client.write, b"/a", b"ours")
-        assert swallowed.wait(5)
+        assert swallowed.wait(20)
         # Whoever writes now is not to be overwritten.
         daemon.tool("xenstore-write", "/a", "theirs")
         link.cut()

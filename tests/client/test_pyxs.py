@@ -167,7 +167,7 @@ def test_monitors(clients: tuple[Any, Client]) -> None:
             heard[-1].append(tuple(next(events)))
             # pyxs's own `wait` never returns here: it looks for the parent of the root.
             queue = getattr(other, "events", None)
-            event = queue.get(timeout=10) if queue else next(other.wait(unwatched=True))
+            event = queue.get(timeout=20) if queue else next(other.wait(unwatched=True))
             heard[-1].append(tuple(event))
             client.router.unsubscribe(b"token", other)
             assert monitor.watched == {TOP}

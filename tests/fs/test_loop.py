@@ -87,7 +87,7 @@ async def at_once(name: str) -> None:
 
 async def passes(ended: Callable[[], bool]) -> AsyncIterator[None]:
     """Passes of trio's, each giving all others a turn."""
-    with trio.fail_after(10):
+    with trio.fail_after(20):
         while not ended():
             await trio.lowlevel.checkpoint()
             yield
@@ -250,7 +250,7 @@ async def test_a_stream_of_requests_can_be_cancelled() -> None:
 
 
 async def all_end_by(end: Callable[[Device], object]) -> None:
-    with opened() as device, trio.fail_after(10):
+    with opened() as device, trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             for name in "abc":
                 nursery.start_soon(device.work, name, at_once)

@@ -135,7 +135,7 @@ class Booted(Machine):
         """What systemd and its services have said."""
         return (self.folder / "log").read_text()
 
-    def wait_until(self, *command: str | Path, timeout_s: float = 10) -> None:
+    def wait_until(self, *command: str | Path, timeout_s: float = 20.0) -> None:
         """Until a program succeeds; tried whenever something is mounted or unmounted.
 
         Args:
@@ -148,7 +148,7 @@ class Booted(Machine):
             while self.run(*command).returncode:
                 assert poll.poll(timeout_s * 1000), f"{command}: no success"
 
-    def kill(self, unit: str, timeout_s: float = 10) -> None:
+    def kill(self, unit: str, timeout_s: float = 20.0) -> None:
         """End a service's processes by SIGKILL; returns when they have ended."""
         (processes,) = self._cgroup.glob(f"**/{unit}.service/cgroup.procs")
         ends = [os.pidfd_open(int(pid)) for pid in processes.read_text().split()]

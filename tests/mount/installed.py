@@ -120,7 +120,7 @@ class Machine:
                     pids.append(int(name))
         return pids
 
-    def settle(self, timeout_s: float = 10.0) -> None:
+    def settle(self, timeout_s: float = 20.0) -> None:
         """Unmount all, and wait until all programs have ended."""
         for target, *_ in reversed(self.mounts("TARGET")):
             self.check("umount", target)

@@ -98,7 +98,7 @@ class Mounted:
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 
-    def logs(self, text: str, timeout_s: float = 5.0) -> str:
+    def logs(self, text: str, timeout_s: float = 20.0) -> str:
         """What it wrote to standard error up to now, when that has a text; waits for it.
 
         Raises:
@@ -115,10 +115,10 @@ class Mounted:
 
     def unmount(self) -> None:
         """umount(8), and wait for the daemon to end."""
-        subprocess.run(["umount", str(self.path)], check=True, timeout=10)
+        subprocess.run(["umount", str(self.path)], check=True, timeout=20)
         self.wait()
 
-    def wait(self, timeout_s: float = 10.0) -> int:
+    def wait(self, timeout_s: float = 20.0) -> int:
         """Wait for the daemon to end; its exit status."""
         assert self.process is not None
         return self.process.wait(timeout_s)
@@ -199,7 +199,7 @@ class Mounted:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(10)
+                self.process.wait(20)
             except subprocess.TimeoutExpired:
                 stacks = kernel_stacks(self.process.pid)
                 self.process.kill()

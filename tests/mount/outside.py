@@ -145,7 +145,7 @@ class Tap:
         """The values written to a node."""
         return [rest for op, at, rest in self.changes() if (op, at) == ("WRITE", path)]
 
-    def await_change(self, path: bytes, timeout_s: float = 5.0) -> None:
+    def await_change(self, path: bytes, timeout_s: float = 20.0) -> None:
         """Wait until the mount asks for a change of a node.
 
         Raises:

@@ -98,9 +98,9 @@ def test_the_end_is_clean_in_a_storm(
             with Program(["inotifywait", "-m", mounted.path]) as watcher:
                 while watcher.read_line() != b"Watches established.":
                     pass
-                assert blowing.wait(10)
+                assert blowing.wait(20)
             if end == "umount":
-                subprocess.run(["umount", mounted.path], check=True, timeout=10)
+                subprocess.run(["umount", mounted.path], check=True, timeout=20)
             else:
                 mounted.process.terminate()
             assert mounted.wait(2) == 0

@@ -108,7 +108,7 @@ def test_what_it_says_of_a_stopped_daemon_helps_whoever_mounted(fuse: None) -> N
                 [*XSFS, "doctor"], capture_output=True, text=True, timeout=40, check=False
             )
             (command,) = re.findall(rf"`(.* {mounted.path})`", done.stdout)
-            subprocess.run(command.split(), check=True, timeout=10)
+            subprocess.run(command.split(), check=True, timeout=20)
         finally:
             mounted.process.send_signal(signal.SIGCONT)
         assert mounted.wait() == 0

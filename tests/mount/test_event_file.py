@@ -83,7 +83,7 @@ def test_a_reader_that_waits_can_be_ended(here: Here, number: int) -> None:
         while not waits(program.process.pid):
             pass
         program.process.send_signal(number)
-        assert program.process.wait(5) == -number
+        assert program.process.wait(20) == -number
 
 
 def test_a_reader_that_did_not_open_it_can_be_ended(here: Here) -> None:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["shared"]
 
 # A deadline in seconds, for a busy machine; without interruption they wait for ever.
-SOON_S = 10.0
+SOON_S = 20.0
 
 
 @pytest.fixture(scope="module")

@@ -90,7 +90,7 @@ def test_a_killed_daemon_leaves_nobody_behind(fuse: None, daemon: Daemon) -> Non
         mounted.status = -signal.SIGKILL
         helper = os.pidfd_open(mounted.helper())
         mounted.process.kill()
-        mounted.process.wait(5)
+        mounted.process.wait(20)
         # It ends, so it was in no wait that nothing ends.
         ended, _, _ = select.select([helper], [], [], 5.0)
         os.close(helper)
@@ -121,7 +121,7 @@ def test_a_stopped_helper_does_not_hold_up_the_end(fuse: None, daemon: Daemon) -
     with Mounted(daemon.socket) as mounted:
         hears(daemon, mounted.path)
         os.kill(mounted.helper(), signal.SIGSTOP)
-        subprocess.run(["umount", mounted.path], check=True, timeout=10)
+        subprocess.run(["umount", mounted.path], check=True, timeout=20)
         assert mounted.wait() == 0
 
 
@@ -133,7 +133,7 @@ def test_umount_in_a_storm_is_quick_and_never_busy(
         assert mounted.process is not None
         with watched_storm(daemon, mounted.path):
             start_s = time.monotonic()
-            subprocess.run(["umount", mounted.path], check=True, timeout=10)
+            subprocess.run(["umount", mounted.path], check=True, timeout=20)
             assert mounted.wait() == 0
             assert time.monotonic() - start_s < 2
 
@@ -232,7 +232,7 @@ def test_an_unprivileged_mount_is_heard(
                 assert program.read_line() == f"{top}/ {what} x".encode()
             daemon.tool("xenstore-rm", "/d/x")
             assert program.read_line() == f"{top}/ DELETE x".encode()
-        subprocess.run(there.command("fusermount3", "-u", mounted.path), check=True, timeout=5)
+        subprocess.run(there.command("fusermount3", "-u", mounted.path), check=True, timeout=20)
         assert mounted.wait() == 0
 
 
@@ -272,7 +272,7 @@ def test_a_later_mount_with_its_device_number_is_not_touched(
                 try:
                     assert holder.stdout.readline() == "0\n"
                     # Not held up by who holds it.
-                    subprocess.run(["umount", mounted.path], check=True, timeout=10)
+                    subprocess.run(["umount", mounted.path], check=True, timeout=20)
                     print(file=holder.stdin, flush=True)
                     assert holder.stdout.readline() == "released\n"
                     assert mounted.wait() == 0

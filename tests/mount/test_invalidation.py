@@ -137,14 +137,14 @@ def test_a_directory_that_was_gone_for_a_moment(place: Place) -> None:
         removed = threading.Event()
 
         def answered(reply: bytes) -> bytes:
-            if next(asked) is Op.GET_PERMS and removed.wait(10):
+            if next(asked) is Op.GET_PERMS and removed.wait(20):
                 place.store.write(b"/d/n", b"new")
             return reply
 
         gone = place.link.forge(answered, 3, Op.ERROR)
         place.store.rm(b"/d")
         removed.set()
-        assert gone.wait(10)
+        assert gone.wait(20)
         inotify.until(lambda heard: heard == Heard("d", "CREATE", "n"))
     try:
         with open(os.open("n", os.O_RDONLY, dir_fd=inside), "rb") as file:

@@ -87,7 +87,7 @@ def test_a_reply_after_the_umount_is_no_error(fuse: None, daemon: Daemon) -> Non
     with Link(daemon.rundir / "link", daemon.socket, tap) as link, Mounted(link.socket) as mounted:
 
         def umount() -> None:
-            subprocess.run(["umount", mounted.path], check=True, timeout=10)
+            subprocess.run(["umount", mounted.path], check=True, timeout=20)
             is_unmounted.set()
 
         events = os.open(mounted.path / ".events", os.O_RDONLY)

@@ -59,9 +59,9 @@ def test_it_serves_a_stream_blocked_readers_and_events(
             assert inotify.take() == Heard("a", "MODIFY")
             assert (top / "a").read_bytes() == b"%d\n" % count
         for reader in blocked:
-            assert reader.communicate(timeout=10)[0] == b"/loop/a\n" * 2
+            assert reader.communicate(timeout=20)[0] == b"/loop/a\n" * 2
         stream.send_signal(signal.SIGKILL)
-        stream.wait(10)
+        stream.wait(20)
     outside.close()
 
 
@@ -70,7 +70,7 @@ def test_it_ends(fuse: None, shared_daemon: Daemon, env: dict[str, str], end: st
     with Mounted(shared_daemon.socket, env=env) as mounted:
         root = os.open(mounted.path, os.O_PATH)
         if end == "umount, while asked":
-            subprocess.run(["umount", "--lazy", mounted.path], check=True, timeout=10)
+            subprocess.run(["umount", "--lazy", mounted.path], check=True, timeout=20)
             os.stat(".xsfs", dir_fd=root)
         os.close(root)
         if end == "umount":

@@ -277,5 +277,5 @@ def assert_shows(mount: Mount, model: Model) -> None:
             return False
 
     with suppress(TimeoutError):
-        until(shows, timeout_s=3.0)
+        until(shows, timeout_s=10.0)
     assert mount.picture() == model.picture()

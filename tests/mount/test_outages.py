@@ -80,7 +80,7 @@ def in_a_request(daemon: Daemon, top: Path) -> Iterator[None]:
     os.statvfs(top)
     yield
     for thread in threads:
-        thread.join(10)
+        thread.join(20)
     assert len(codes) == len(calls), "somebody hangs"
     for name in ("d", ".transactions/u"):
         if (top / name).exists():
@@ -124,11 +124,11 @@ def in_a_storm(daemon: Daemon, top: Path) -> Iterator[None]:
     thread = threading.Thread(target=blow)
     thread.start()
     try:
-        assert blowing.wait(10)
+        assert blowing.wait(20)
         yield
     finally:
         over.set()
-        thread.join(10)
+        thread.join(20)
     assert not thread.is_alive()
 
 

@@ -32,7 +32,7 @@ CONTAINER = (
 
 
 def run(*command: str | Path) -> None:
-    subprocess.run(command, check=True, timeout=10)
+    subprocess.run(command, check=True, timeout=20)
 
 
 def children(pid: int) -> list[int]:
@@ -60,7 +60,7 @@ class Contained(Mounted):
         if self.process.poll() is None:
             os.kill(self.inside, signal.SIGTERM)
             try:
-                self.process.wait(10)
+                self.process.wait(20)
             except subprocess.TimeoutExpired:
                 os.kill(self.inside, signal.SIGKILL)
         super().finish(check=check)

@@ -195,13 +195,13 @@ def test_an_interrupt_while_it_connects(
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(rundir / "silent"))
         silent.listen()
-        silent.settimeout(10)
+        silent.settimeout(20)
         command = [*XSFS, str(rundir / "silent"), str(mountpoint), *switches]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             connection, _ = silent.accept()
             with connection:
                 process.send_signal(signal.SIGINT)
-                _, said = process.communicate(timeout=10)
+                _, said = process.communicate(timeout=20)
     assert process.returncode == 1
     assert said == "xsfs: interrupted, nothing is mounted\n"
     assert table.at(str(mountpoint)) is None

@@ -92,7 +92,7 @@ def test_inotifywait_on_a_file(here: Here) -> None:
             pass
         here.store.write(here.at(b"a"), b"2")
         assert program.read_line() == b"MODIFY"
-        assert program.process.wait(5) == 0
+        assert program.process.wait(20) == 0
 
 
 class Collector(FileSystemEventHandler):
@@ -117,7 +117,7 @@ def test_watchdog_reports_what_happened(here: Here) -> None:
         change(here)
         seen: Counter[tuple[str, str]] = Counter()
         while not seen["created", "end"]:
-            seen[handler.seen.get(timeout=5)] += 1
+            seen[handler.seen.get(timeout=20)] += 1
     finally:
         observer.stop()
         observer.join()

@@ -33,7 +33,7 @@ GUEST = 7
 T0, T1, T2, UNKNOWN = "none", "first", "second", "unknown"
 _UNKNOWN_ID = 4711
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 20.0
 
 OK = b"OK\0"
 

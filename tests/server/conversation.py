@@ -192,7 +192,7 @@ class EmbeddedSide(Side):
         return self.sockets.enter_context(connect(self._path.domains[GUEST_DOMID]))
 
 
-def connect(path: str, timeout_s: float = 5.0) -> socket.socket:
+def connect(path: str, timeout_s: float = 20.0) -> socket.socket:
     """A connection to a socket; its calls raise TimeoutError after timeout_s."""
     stream = socket.socket(socket.AF_UNIX)
     # With a timeout connect() does not wait for a place in the queue.

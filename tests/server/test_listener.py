@@ -278,7 +278,7 @@ def process(path: Path, descriptors: int) -> Iterator[None]:
             yield
         finally:
             started.terminate()
-            started.communicate(timeout=10)
+            started.communicate(timeout=20)
     assert started.returncode == 0
 
 

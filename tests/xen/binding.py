@@ -55,7 +55,7 @@ class Binding:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._process.communicate(timeout=10)
+        self._process.communicate(timeout=20)
 
     def __getattr__(self, name: str) -> Any:
         return lambda *args, **kwargs: self._call(name, args, kwargs)

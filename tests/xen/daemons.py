@@ -75,7 +75,7 @@ class Daemon:
         """Process id of the running daemon."""
         return self._running().pid
 
-    def start(self, timeout_s: float = 10.0) -> None:
+    def start(self, timeout_s: float = 20.0) -> None:
         """Starts the daemon and returns when its socket takes connections.
 
         Raises:
@@ -117,7 +117,7 @@ class Daemon:
         finally:
             os.close(ready)
 
-    def stop(self, timeout_s: float = 5.0) -> int:
+    def stop(self, timeout_s: float = 20.0) -> int:
         """Ends the daemon with SIGTERM, or SIGKILL after timeout_s, and gives its status."""
         process = self._running()
         process.send_signal(signal.SIGTERM)
@@ -153,7 +153,7 @@ class Daemon:
         """What the daemon has written to stdout and stderr since its start."""
         return (self.rundir / "output").read_text(errors="replace")
 
-    def connect(self, path: Path | None = None, timeout_s: float = 5.0) -> socket.socket:
+    def connect(self, path: Path | None = None, timeout_s: float = 20.0) -> socket.socket:
         """A connection of root's; its calls raise TimeoutError after timeout_s.
 
         Args:

@@ -23,7 +23,7 @@ class Embedded(Daemon):
         """As xenstored of today; the profile of oxenstored leaves them out."""
         return self.kind == "xenstored"
 
-    def start(self, timeout_s: float = 10.0) -> None:
+    def start(self, timeout_s: float = 20.0) -> None:
         """Starts the store and returns when its socket takes connections.
 
         Raises:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-TIMEOUT_S = 5.0
+TIMEOUT_S = 20.0
 
 
 class Way(Enum):

@@ -91,7 +91,7 @@ class Ring:
         timeout_s: how long sendall and recv wait before they raise TimeoutError.
     """
 
-    def __init__(self, rundir: Path, domid: int, port: int = 1, timeout_s: float = 5.0) -> None:
+    def __init__(self, rundir: Path, domid: int, port: int = 1, timeout_s: float = 20.0) -> None:
         self.domid = domid
         self.port = port
         self.timeout_s = timeout_s

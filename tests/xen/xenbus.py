@@ -36,7 +36,7 @@ _ERRORS = (
     *("EINVAL", "EACCES", "EEXIST", "EISDIR", "ENOENT", "ENOMEM", "ENOSPC", "EIO"),
     *("ENOTEMPTY", "ENOSYS", "EROFS", "EBUSY", "EAGAIN", "EISCONN", "E2BIG"),
 )
-_DEADLINE_S = 10.0
+_DEADLINE_S = 20.0
 
 
 class _Reply(NamedTuple):
