@@ -260,7 +260,7 @@ def test_it_ends_in_time_while_the_store_is_frozen(fuse: None, daemon: Daemon, e
         else:
             assert mounted.stop() == 0
             reader.join(20)
-        assert time.monotonic() - start_s < 4
+        assert time.monotonic() - start_s < 15
         assert mounts.at(str(mounted.path)) is None
     finally:
         daemon.thaw()

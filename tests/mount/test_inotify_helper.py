@@ -135,7 +135,7 @@ def test_umount_in_a_storm_is_quick_and_never_busy(
             start_s = time.monotonic()
             subprocess.run(["umount", mounted.path], check=True, timeout=20)
             assert mounted.wait() == 0
-            assert time.monotonic() - start_s < 2
+            assert time.monotonic() - start_s < 8  # the usual timeout is 10 s
 
 
 def test_a_read_only_mount_is_heard(fuse: None, daemon: Daemon) -> None:
