@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.mount.bystander import flood_beside
+from tests.mount.bystander import LOOK_MAX_S, flood_beside
 from tests.mount.floods import FLOODS
 
 if TYPE_CHECKING:
@@ -21,10 +21,7 @@ if TYPE_CHECKING:
 # What the mount may hold more, at its worst, in KB.
 GROWTH_KB = 32_768
 
-# How long anybody may wait, in seconds, as for every request: `timeout=`.
-LOOK_MAX_S = 10.0
-
-FLOOD_S = 90.0
+FLOOD_S = 180.0
 
 
 @pytest.mark.timeout(FLOOD_S + 60)
