@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -16,6 +15,8 @@ from typing import NamedTuple
 
 import pytest
 from packaging.requirements import Requirement
+
+from tests.source_tree import copy_tree
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,9 +47,7 @@ def check(*command: str | Path, cwd: Path = ROOT) -> str:
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
     folder = tmp_path_factory.mktemp("dist")
-    # Of a copy: setuptools works in the tree, where other tests may build at the same time.
-    made = shutil.ignore_patterns("build", "dist", "*.egg-info", "__pycache__", ".git", ".venv")
-    tree = shutil.copytree(ROOT, folder / "tree", ignore=made, symlinks=True)
+    tree = copy_tree(ROOT, folder)
     check(sys.executable, "-m", "build", "-q", "--no-isolation", "-o", folder, tree)
     (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
     return Distributions(sdist, wheel)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.mount.installed import Machine
+from tests.source_tree import copy_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,10 +24,10 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(300)
 
 
-def check(*command: str | Path) -> str:
+def check(*command: str | Path, cwd: Path = ROOT) -> str:
     done = subprocess.run(
         command,
-        cwd=ROOT,
+        cwd=cwd,
         env={**os.environ, "LC_ALL": "C.UTF-8"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -58,7 +59,8 @@ BESIDE = {
 
 def test_the_wheel_in_a_fresh_environment(fuse: None, tmp_path: Path) -> None:
     # The wheel is built from the source distribution, so that has all that it takes.
-    check(sys.executable, "-m", "build", "-q", "--no-isolation", "-o", tmp_path / "dist", ROOT)
+    tree = copy_tree(ROOT, tmp_path)
+    check(sys.executable, "-m", "build", "-q", "--no-isolation", "-o", tmp_path / "dist", tree)
     (sdist,) = (tmp_path / "dist").glob("*.tar.gz")
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     assert sdist.name.startswith("xsfs-")
@@ -79,10 +81,10 @@ def test_the_wheel_in_a_fresh_environment(fuse: None, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where `make install` has been; it is undone at the end."""
-    path = tmp_path_factory.mktemp("prefix")
-    check("make", "install", f"PREFIX={path}", f"PYTHON={sys.executable}")
+    path, tree = tmp_path_factory.mktemp("prefix"), copy_tree(ROOT, tmp_path_factory.mktemp("copy"))
+    check("make", "install", f"PREFIX={path}", f"PYTHON={sys.executable}", cwd=tree)
     yield path
-    check("make", "uninstall", f"PREFIX={path}")
+    check("make", "uninstall", f"PREFIX={path}", cwd=tree)
     assert files(path) == set()
     assert not (path / "lib/xsfs").exists()
 
@@ -100,7 +102,7 @@ def test_a_packager_installs_below_a_folder_of_his_own(tmp_path: Path) -> None:
     """Nothing goes elsewhere, and what is there does not know where it lay."""
     root = tmp_path / "root"
     arguments = (f"DESTDIR={root}", "PREFIX=/usr", f"PYTHON={sys.executable}")
-    check("make", "install", *arguments)
+    check("make", "install", *arguments, cwd=copy_tree(ROOT, tmp_path))
     installed = {f"usr/{name}" for name in ("bin/xsfs", "sbin/mount.xsfs", *BESIDE)}
     assert files(root) == installed
     assert (root / "usr/lib/xsfs/bin/xsfs").read_text().startswith("#!/usr/lib/xsfs/bin/python")
