@@ -43,7 +43,7 @@ PATIENT = "timeout=60"
 _METER = """
 import os, sys
 if sys.orig_argv[1:3] == ["-m", "xsfs"]:
-    import time, trio
+    import functools, time, trio
 
     class Meter(trio.abc.Instrument):
         def __init__(self):
@@ -59,7 +59,7 @@ if sys.orig_argv[1:3] == ["-m", "xsfs"]:
                 print(time.monotonic(), held_s, task.name, file=self.file)
 
     run = trio.run
-    trio.run = lambda *args: run(*args, instruments=[Meter()])
+    trio.run = functools.partial(run, instruments=[Meter()])
 """
 
 # The other process: reads a file over and over until its input ends.

@@ -205,3 +205,34 @@ def test_an_interrupt_while_it_connects(
     assert process.returncode == 1
     assert said == "xsfs: interrupted, nothing is mounted\n"
     assert table.at(str(mountpoint)) is None
+
+
+# What the command runs first: it is interrupted when it is about to wait for an event.
+_INTERRUPTED = """
+import signal, sys, trio
+
+def trace(frame, event, _):
+    if frame.f_code is trio.Event.wait.__code__:
+        if event == "line" and "abort_fn" in frame.f_locals:
+            sys.settrace(None)
+            signal.raise_signal(signal.SIGINT)
+        return trace
+
+sys.settrace(trace)
+"""
+
+
+def test_an_interrupt_before_a_wait(mountpoint: Path, rundir: Path) -> None:
+    (rundir / "sitecustomize.py").write_text(_INTERRUPTED)
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(rundir / "silent"))
+        silent.listen()
+        done = subprocess.run(
+            [*XSFS, str(rundir / "silent"), str(mountpoint), "-f"],
+            env={**os.environ, "PYTHONPATH": str(rundir)},
+            capture_output=True,
+            text=True,
+            timeout=40,
+            check=False,
+        )
+    assert (done.returncode, done.stderr) == (1, "xsfs: interrupted, nothing is mounted\n")

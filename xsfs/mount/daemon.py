@@ -147,7 +147,8 @@ def _serve(
     gc.freeze()
     gc.set_threshold(*gc.get_threshold()[:2], _FULL_COLLECTIONS)
     try:
-        trio.run(session.serve, ready)
+        # Elsewhere an interrupt would leave an event with a task that waits for it no more.
+        trio.run(session.serve, ready, restrict_keyboard_interrupt_to_checkpoints=True)
     except BaseExceptionGroup as group:
         raise first_of(group) from group
 
