@@ -41,8 +41,8 @@ def look(path: Path) -> float:
     return time.monotonic() - start_s
 
 
-# How long anybody may wait, in seconds. Answers wait in xenstored behind events: on a starved
-# machine one was seen to wait more than ten seconds, with nothing unread in the mount's socket.
+# How long a request may wait, in seconds. Answers wait in xenstored behind events: on a starved
+# machine one was seen to wait more than the usual ten, with next to nothing unread in any socket.
 LOOK_MAX_S = 60
 
 

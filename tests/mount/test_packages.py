@@ -58,8 +58,8 @@ BESIDE = {
 
 
 def test_the_wheel_in_a_fresh_environment(fuse: None, tmp_path: Path) -> None:
-    # The wheel is built from the source distribution, so that has all that it takes.
     tree = copy_tree(ROOT, tmp_path)
+    # The wheel is built from the source distribution, so that has all that it takes.
     check(sys.executable, "-m", "build", "-q", "--no-isolation", "-o", tmp_path / "dist", tree)
     (sdist,) = (tmp_path / "dist").glob("*.tar.gz")
     (wheel,) = (tmp_path / "dist").glob("*.whl")
