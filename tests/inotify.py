@@ -14,6 +14,8 @@ import struct
 import time
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from tests.deadline import DEADLINE_S
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -70,7 +72,7 @@ class Inotify:
             raise OSError(number, os.strerror(number), str(path))
         self._labels[descriptor] = label
 
-    def take(self, timeout_s: float = 20.0) -> Heard:
+    def take(self, timeout_s: float = DEADLINE_S) -> Heard:
         """The next event.
 
         Raises:
@@ -82,7 +84,7 @@ class Inotify:
             self._read()
         return self._unread.pop(0)
 
-    def until(self, is_last: Callable[[Heard], bool], timeout_s: float = 20.0) -> list[Heard]:
+    def until(self, is_last: Callable[[Heard], bool], timeout_s: float = DEADLINE_S) -> list[Heard]:
         """All events up to the first that `is_last` takes, without that.
 
         Raises:

@@ -8,6 +8,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from tests.deadline import DEADLINE_S
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -21,7 +23,7 @@ def error_of(do: Callable[[], object]) -> int:
     return 0
 
 
-def until(is_so: Callable[[], object], timeout_s: float = 20.0) -> None:
+def until(is_so: Callable[[], object], timeout_s: float = DEADLINE_S) -> None:
     """Ask until it is so: for what there is no event to wait for.
 
     Raises:

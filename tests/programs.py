@@ -14,6 +14,8 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Self
 
+from tests.deadline import DEADLINE_S
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -40,7 +42,7 @@ class Program:
             bufsize=0,
         )
 
-    def read_line(self, timeout_s: float = 20.0) -> bytes:
+    def read_line(self, timeout_s: float = DEADLINE_S) -> bytes:
         """The next line, without its end.
 
         Raises:
@@ -63,7 +65,7 @@ class Program:
             raise EOFError(f"{self.process.args!r} ended, its last output {self._unread!r}")
         self._unread += data
 
-    def await_line(self, wanted: bytes, timeout_s: float = 20.0) -> None:
+    def await_line(self, wanted: bytes, timeout_s: float = DEADLINE_S) -> None:
         """Read up to a line that is just so.
 
         Raises:
@@ -72,7 +74,7 @@ class Program:
         while self.read_line(timeout_s) != wanted:
             pass
 
-    def stop(self, timeout_s: float = 20.0) -> int:
+    def stop(self, timeout_s: float = DEADLINE_S) -> int:
         """Ends the program with SIGTERM, or SIGKILL after timeout_s, and gives its status."""
         self.process.terminate()
         try:

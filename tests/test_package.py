@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 import tarfile
 import venv
@@ -16,9 +15,7 @@ from typing import NamedTuple
 import pytest
 from packaging.requirements import Requirement
 
-from tests.source_tree import copy_tree
-
-ROOT = Path(__file__).parents[1]
+from tests.source_tree import ROOT, check, copy_tree
 
 # Where README is read: the repository, and its files as they are.
 URLS = (
@@ -36,18 +33,10 @@ class Distributions(NamedTuple):
     wheel: Path
 
 
-def check(*command: str | Path, cwd: Path = ROOT) -> str:
-    done = subprocess.run(
-        command, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> Distributions:
     folder = tmp_path_factory.mktemp("dist")
-    tree = copy_tree(ROOT, folder)
+    tree = copy_tree(folder)
     check(sys.executable, "-m", "build", "-q", "--no-isolation", "-o", folder, tree)
     (sdist,), (wheel,) = folder.glob("*.tar.gz"), folder.glob("*.whl")
     return Distributions(sdist, wheel)

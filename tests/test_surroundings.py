@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.surroundings import STARTS
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ subprocess.run([sys.executable, "-c", {SHOW!r}, sys.argv[1]], check=True)
 def found(start: str, file: Path) -> str:
     """What a program finds whose parent was started by these words of the shell."""
     command = ["sh", "-c", start, "sh", sys.executable, "-c", MAKE, str(file)]
-    subprocess.run(command, check=True, timeout=20)
+    subprocess.run(command, check=True, timeout=DEADLINE_S)
     return file.read_text()
 
 

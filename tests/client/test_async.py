@@ -13,6 +13,7 @@ import trio
 
 import xsfs
 from tests.client.conftest import TOP
+from tests.deadline import DEADLINE_S
 from tests.xen.device import Device
 from tests.xen.rings import Hypervisor, Ring
 from xsfs import (
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from tests.xen.daemons import Daemon
     from xsfs.aio import Client, Transaction, Watch
 
-DEADLINE_S = 20.0
 
 Run: TypeAlias = "Callable[[Callable[[Client], Awaitable[None]]], None]"
 

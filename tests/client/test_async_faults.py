@@ -13,6 +13,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.xen.lies import ERRORS, LIES, ODDITIES
 from tests.xen.link import Link, Way
 from tests.xen.wire import HEADER, Op
@@ -348,7 +349,7 @@ def test_nothing_is_left_behind_by_many_losses(loop: str, link: Link) -> None:
             await anyio.wait_all_tasks_blocked()
             assert len(anyio.get_running_tasks()) == tasks
         # The link's own threads may not have closed their ends yet.
-        with anyio.fail_after(20):
+        with anyio.fail_after(DEADLINE_S):
             while len(os.listdir("/proc/self/fd")) > descriptors:
                 await anyio.lowlevel.checkpoint()
 

@@ -14,7 +14,7 @@ import pytest
 
 import xsfs
 from tests.client.conftest import TOP
-from tests.client.test_async import DEADLINE_S
+from tests.deadline import DEADLINE_S
 from tests.xen.link import Link, Way
 from tests.xen.wire import Op
 from xsfs import Client, Event, NotFound, Timeout

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from tests.client.test_async import DEADLINE_S
+from tests.deadline import DEADLINE_S
 from tests.xen.guest import Guest
 from tests.xen.xenbus import XenBus
 from xsfs import (

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import xsfs
+from tests.deadline import DEADLINE_S
 from tests.xen.lies import ERRORS, LIES, ODDITIES
 from tests.xen.link import Link, Way
 from tests.xen.wire import HEADER, Op
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from tests.xen.daemons import Daemon
 
 TIMEOUT_S = 0.3
-DEADLINE_S = 10.0
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_a_link_cut_in_a_reply(client: Client, link: Link, after: int) -> None:
     cut = link.cut(after=after)
     with pytest.raises(xsfs.ConnectionError):
         client.read(b"/a")
-    assert cut.wait(20)
+    assert cut.wait(DEADLINE_S)
     with pytest.raises(xsfs.ConnectionError):
         next(events)
     client.connect()
@@ -111,7 +111,7 @@ def test_a_write_whose_reply_was_lost_is_not_repeated(
     swallowed = link.swallow(op=Op.WRITE)
     with ThreadPoolExecutor(1) as pool:
         writing = pool.submit(client.write, b"/a", b"ours")
-        assert swallowed.wait(20)
+        assert swallowed.wait(DEADLINE_S)
         # Whoever writes now is not to be overwritten.
         daemon.tool("xenstore-write", "/a", "theirs")
         link.cut()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import xsfs
+from tests.deadline import DEADLINE_S
 from xsfs import Client
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ for _ in range(3):
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         xenstored.kill()
-        output, _ = process.communicate("go\n", timeout=20)
+        output, _ = process.communicate("go\n", timeout=DEADLINE_S)
     assert process.returncode == 0
     assert output == "lost\n" * 3
     xenstored.start()

@@ -22,6 +22,7 @@ import xsfs
 import xsfs.client
 import xsfs.exceptions
 from tests.client.conftest import TOP
+from tests.deadline import DEADLINE_S
 from tests.xen.daemons import KINDS, Daemon, Kind
 from xsfs import Client, InvalidPath
 
@@ -167,7 +168,7 @@ def test_monitors(clients: tuple[Any, Client]) -> None:
             heard[-1].append(tuple(next(events)))
             # pyxs's own `wait` never returns here: it looks for the parent of the root.
             queue = getattr(other, "events", None)
-            event = queue.get(timeout=20) if queue else next(other.wait(unwatched=True))
+            event = queue.get(timeout=DEADLINE_S) if queue else next(other.wait(unwatched=True))
             heard[-1].append(tuple(event))
             client.router.unsubscribe(b"token", other)
             assert monitor.watched == {TOP}

@@ -15,6 +15,7 @@ import pytest
 
 import xsfs
 from tests.client.conftest import TOP
+from tests.deadline import DEADLINE_S
 from tests.xen.link import Link
 from xsfs import Client, Timeout
 from xsfs.protocol import requests
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from xsfs.client.client import Transaction
 
 THREADS = 8
-DEADLINE_S = 20.0
 
 
 @pytest.fixture

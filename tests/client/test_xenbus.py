@@ -12,6 +12,7 @@ import pytest
 
 import xsfs
 from tests.client.conftest import TOP
+from tests.deadline import DEADLINE_S
 from tests.xen.device import Device
 from xsfs import Client, Event, Timeout
 from xsfs.protocol import requests
@@ -86,7 +87,7 @@ def test_more_than_the_device_takes(bus: Client, device: Device) -> None:
         ]
         device.resume()
         for call in calls:
-            assert call.result(20) == [None] * 100
+            assert call.result(DEADLINE_S) == [None] * 100
 
 
 def test_timeout(bus: Client, daemon: Daemon) -> None:

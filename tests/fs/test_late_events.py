@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.testing import MockClock
 
+from tests.deadline import DEADLINE_S
 from tests.fs.kernel import CONTEXT, Kernel
 from tests.xen.wire import Op, Wire
 from tests.xen.xenbus import XenBus
@@ -62,7 +63,7 @@ def run(
                 at = Kernel(fs, monkeypatch)
                 await fs.start()
                 nursery.start_soon(fs.watcher.run)
-                with trio.fail_after(20):
+                with trio.fail_after(DEADLINE_S):
                     await body(at, bus)
                 nursery.cancel_scope.cancel()
 

@@ -15,6 +15,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.deadline import DEADLINE_S
 from xsfs.aio import spinning
 from xsfs.fs.fuse import loop
 
@@ -87,7 +88,7 @@ async def at_once(name: str) -> None:
 
 async def passes(ended: Callable[[], bool]) -> AsyncIterator[None]:
     """Passes of trio's, each giving all others a turn."""
-    with trio.fail_after(20):
+    with trio.fail_after(DEADLINE_S):
         while not ended():
             await trio.lowlevel.checkpoint()
             yield
@@ -250,7 +251,7 @@ async def test_a_stream_of_requests_can_be_cancelled() -> None:
 
 
 async def all_end_by(end: Callable[[Device], object]) -> None:
-    with opened() as device, trio.fail_after(20):
+    with opened() as device, trio.fail_after(DEADLINE_S):
         async with trio.open_nursery() as nursery:
             for name in "abc":
                 nursery.start_soon(device.work, name, at_once)

@@ -18,6 +18,7 @@ import pyfuse3
 import pytest
 import trio
 
+from tests.deadline import DEADLINE_S
 from tests.fs.kernel import CONTEXT, Kernel, fails
 from tests.fs.watched_store import Store, WatchedStore, describe
 from xsfs.fs.filesystem import FileSystem
@@ -284,7 +285,7 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
                 at = Kernel(fs, monkeypatch)
                 await fs.start()
                 nursery.start_soon(fs.watcher.run)
-                with trio.fail_after(20):
+                with trio.fail_after(DEADLINE_S):
                     inodes = await know(at)
                     await at.client.call(requests.rm(b"/d"))
                     await held.reached.wait()

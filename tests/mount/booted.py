@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import xsfs
+from tests.deadline import DEADLINE_S
 from tests.mount.installed import BIN, SET_UP, Machine
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ class Booted(Machine):
                 stdout=self._log,
                 stderr=self._log,
             )
-            while select.select([ready], [], [], 20)[0]:
+            while select.select([ready], [], [], DEADLINE_S)[0]:
                 if b"READY=1" in ready.recv(4096).splitlines():
                     break
             else:
@@ -135,7 +136,7 @@ class Booted(Machine):
         """What systemd and its services have said."""
         return (self.folder / "log").read_text()
 
-    def wait_until(self, *command: str | Path, timeout_s: float = 20.0) -> None:
+    def wait_until(self, *command: str | Path, timeout_s: float = DEADLINE_S) -> None:
         """Until a program succeeds; tried whenever something is mounted or unmounted.
 
         Args:
@@ -148,7 +149,7 @@ class Booted(Machine):
             while self.run(*command).returncode:
                 assert poll.poll(timeout_s * 1000), f"{command}: no success"
 
-    def kill(self, unit: str, timeout_s: float = 20.0) -> None:
+    def kill(self, unit: str, timeout_s: float = DEADLINE_S) -> None:
         """End a service's processes by SIGKILL; returns when they have ended."""
         (processes,) = self._cgroup.glob(f"**/{unit}.service/cgroup.procs")
         ends = [os.pidfd_open(int(pid)) for pid in processes.read_text().split()]

@@ -17,6 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
+from tests.deadline import DEADLINE_S
+
 BIN = Path(sys.executable).parent
 
 # Run once in the namespace; $1 is the folder of the test's own files.
@@ -120,7 +122,7 @@ class Machine:
                     pids.append(int(name))
         return pids
 
-    def settle(self, timeout_s: float = 20.0) -> None:
+    def settle(self, timeout_s: float = DEADLINE_S) -> None:
         """Unmount all, and wait until all programs have ended."""
         for target, *_ in reversed(self.mounts("TARGET")):
             self.check("umount", target)

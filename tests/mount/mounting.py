@@ -21,6 +21,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from tests.deadline import DEADLINE_S
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -68,7 +70,7 @@ class Mounted:
         self._env = {**os.environ, **(env or {}), "NOTIFY_SOCKET": str(folder / "notify")}
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, timeout_s: float = 20.0) -> Self:
+    def start(self, timeout_s: float = DEADLINE_S) -> Self:
         """Run it; returns when the mount is ready.
 
         Raises:
@@ -98,7 +100,7 @@ class Mounted:
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 
-    def logs(self, text: str, timeout_s: float = 20.0) -> str:
+    def logs(self, text: str, timeout_s: float = DEADLINE_S) -> str:
         """What it wrote to standard error up to now, when that has a text; waits for it.
 
         Raises:
@@ -115,10 +117,10 @@ class Mounted:
 
     def unmount(self) -> None:
         """umount(8), and wait for the daemon to end."""
-        subprocess.run(["umount", str(self.path)], check=True, timeout=20)
+        subprocess.run(["umount", str(self.path)], check=True, timeout=DEADLINE_S)
         self.wait()
 
-    def wait(self, timeout_s: float = 20.0) -> int:
+    def wait(self, timeout_s: float = DEADLINE_S) -> int:
         """Wait for the daemon to end; its exit status."""
         assert self.process is not None
         return self.process.wait(timeout_s)
@@ -199,7 +201,7 @@ class Mounted:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
             try:
-                self.process.wait(20)
+                self.process.wait(DEADLINE_S)
             except subprocess.TimeoutExpired:
                 stacks = kernel_stacks(self.process.pid)
                 self.process.kill()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, NamedTuple
 
+from tests.deadline import DEADLINE_S
 from tests.xen.wire import HEADER, Op, Refused, Wire
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ class Tap:
         """The values written to a node."""
         return [rest for op, at, rest in self.changes() if (op, at) == ("WRITE", path)]
 
-    def await_change(self, path: bytes, timeout_s: float = 20.0) -> None:
+    def await_change(self, path: bytes, timeout_s: float = DEADLINE_S) -> None:
         """Wait until the mount asks for a change of a node.
 
         Raises:

@@ -57,7 +57,7 @@ def test_no_creation_and_no_removal_is_missed(
             commit(store, batch)
             missing = set(names)
             while missing:
-                event = heard.take(20)
+                event = heard.take()
                 if event.what == what:
                     missing.remove(event.name)
     assert (mounted.stats()["renewals"] > 0) or daemon.kind == "xenstored"

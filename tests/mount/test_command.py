@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import xsfs
+from tests.deadline import DEADLINE_S
 from tests.inotify import Inotify
 from tests.mount.installed import Machine
 from tests.mount.mounting import XSFS, Mounted
@@ -98,9 +99,9 @@ def test_the_end_is_clean_in_a_storm(
             with Program(["inotifywait", "-m", mounted.path]) as watcher:
                 while watcher.read_line() != b"Watches established.":
                     pass
-                assert blowing.wait(20)
+                assert blowing.wait(DEADLINE_S)
             if end == "umount":
-                subprocess.run(["umount", mounted.path], check=True, timeout=20)
+                subprocess.run(["umount", mounted.path], check=True, timeout=DEADLINE_S)
             else:
                 mounted.process.terminate()
             assert mounted.wait(2) == 0

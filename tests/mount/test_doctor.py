@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.mount.installed import Machine
 from tests.mount.mounting import XSFS, Mounted
 from xsfs.mount import doctor
@@ -108,7 +109,7 @@ def test_what_it_says_of_a_stopped_daemon_helps_whoever_mounted(fuse: None) -> N
                 [*XSFS, "doctor"], capture_output=True, text=True, timeout=40, check=False
             )
             (command,) = re.findall(rf"`(.* {mounted.path})`", done.stdout)
-            subprocess.run(command.split(), check=True, timeout=20)
+            subprocess.run(command.split(), check=True, timeout=DEADLINE_S)
         finally:
             mounted.process.send_signal(signal.SIGCONT)
         assert mounted.wait() == 0

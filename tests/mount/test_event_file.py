@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import xsfs
+from tests.deadline import DEADLINE_S
 from tests.programs import Program
 from xsfs.protocol import requests
 
@@ -83,7 +84,7 @@ def test_a_reader_that_waits_can_be_ended(here: Here, number: int) -> None:
         while not waits(program.process.pid):
             pass
         program.process.send_signal(number)
-        assert program.process.wait(20) == -number
+        assert program.process.wait(DEADLINE_S) == -number
 
 
 def test_a_reader_that_did_not_open_it_can_be_ended(here: Here) -> None:

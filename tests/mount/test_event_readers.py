@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.mount.mounting import Mounted
 from tests.mount.test_pid_namespaces import Contained, shared
 from tests.outcome import until
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["shared"]
 
 # A deadline in seconds, for a busy machine; without interruption they wait for ever.
-SOON_S = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +56,11 @@ def waiting(*argv: str | Path, threads: int = 1) -> Iterator[Program]:
     """A program of which so many threads wait for a file system to answer."""
     program = Program([*argv])
     try:
-        until(lambda: in_requests(program.process.pid) == threads, 2 * SOON_S)
+        until(lambda: in_requests(program.process.pid) == threads, 2 * DEADLINE_S)
         yield program
     finally:
         program.process.kill()
-        program.process.wait(SOON_S)
+        program.process.wait(DEADLINE_S)
         program.stop()
 
 
@@ -89,7 +89,7 @@ def test_who_reads_what_was_looked_up_again_since(mounted: Mounted, number: int)
         for _ in range(3):
             os.stat(mounted.path / ".events")
         program.process.send_signal(number)
-        assert program.process.wait(SOON_S) == -number
+        assert program.process.wait(DEADLINE_S) == -number
 
 
 def test_who_did_not_open_it_and_reads_what_was_looked_up_again_since(mounted: Mounted) -> None:
@@ -101,7 +101,7 @@ def test_who_did_not_open_it_and_reads_what_was_looked_up_again_since(mounted: M
         children = Path(f"/proc/{program.process.pid}/task/{program.process.pid}/children")
         until(lambda: (text := children.read_text()) and in_requests(int(text)))
         os.kill(int(children.read_text()), signal.SIGKILL)
-        program.await_line(b"%d" % (128 + signal.SIGKILL), SOON_S)
+        program.await_line(b"%d" % (128 + signal.SIGKILL), DEADLINE_S)
 
 
 def test_what_is_mounted_under_another_name(mounted: Mounted, tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_what_is_mounted_under_another_name(mounted: Mounted, tmp_path: Path) ->
     argv = ("unshare", "-U", "-r", "--mount", "sh", "-c", f"{script} {tmp_path}/f")
     with waiting(*argv) as program:
         program.process.kill()
-        assert program.process.wait(SOON_S) == -signal.SIGKILL
+        assert program.process.wait(DEADLINE_S) == -signal.SIGKILL
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_what_is_mounted_under_another_name(mounted: Mounted, tmp_path: Path) ->
 def test_threads_of_one_process(mounted: Mounted, read: str, waits: int) -> None:
     with waiting(*in_threads(mounted, 2, read), threads=waits) as program:
         program.process.kill()
-        assert program.process.wait(SOON_S) == -signal.SIGKILL
+        assert program.process.wait(DEADLINE_S) == -signal.SIGKILL
 
 
 def test_many_that_are_killed_together(fuse: None) -> None:
@@ -134,7 +134,7 @@ def test_many_that_are_killed_together(fuse: None) -> None:
         ]
         for program in programs:
             program.process.kill()
-        deadline_s = monotonic() + SOON_S
+        deadline_s = monotonic() + DEADLINE_S
         for program in programs:
             assert program.process.wait(deadline_s - monotonic()) == -signal.SIGKILL
         mounted.unmount()
@@ -178,7 +178,7 @@ def test_who_is_in_another_pid_namespace(shared: Path, daemon: Daemon) -> None:
         (mounted.path / "b").write_text("1")
         assert program.read_line() == b"/b"
         program.process.kill()
-        assert program.process.wait(SOON_S) == -signal.SIGKILL
+        assert program.process.wait(DEADLINE_S) == -signal.SIGKILL
 
 
 def cpu_s(pid: int) -> float:
@@ -196,7 +196,7 @@ def test_many_that_are_idle_cost_little_and_can_be_ended(mounted: Mounted) -> No
         used = (cpu_s(mounted.process.pid) - before_s) / (monotonic() - start_s)
         assert used < 0.2, f"{used:.0%} of a processor"
         program.process.kill()
-        assert program.process.wait(SOON_S) == -signal.SIGKILL
+        assert program.process.wait(DEADLINE_S) == -signal.SIGKILL
 
 
 def test_no_more_than_there_may_be(mounted: Mounted) -> None:

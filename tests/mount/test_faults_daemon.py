@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import xsfs
+from tests.deadline import DEADLINE_S
 from tests.mount.mounting import XSFS, Mounted
 from tests.outcome import error_of
 from tests.programs import Program
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from tests.xen.daemons import Daemon
 
 
-def await_no_helper(mounted: Mounted, timeout_s: float = 20.0) -> None:
+def await_no_helper(mounted: Mounted, timeout_s: float = DEADLINE_S) -> None:
     """Until a killed daemon's helpers have ended, and what they leave to see it off."""
     deadline_s = time.monotonic() + timeout_s
     while helpers := mounted.helpers():
@@ -74,7 +75,7 @@ class Users:
     def end(self) -> None:
         self.ended.set()
         for thread in self.threads:
-            thread.join(20)
+            thread.join(DEADLINE_S)
             assert not thread.is_alive(), "a user of the mount hangs"
         self.watcher.stop()
 
@@ -90,7 +91,7 @@ def test_killed_in_a_storm_it_leaves_nobody_hanging(fuse: None, daemon: Daemon, 
         assert mounted.helpers()
         assert mounted.process is not None
         mounted.process.kill()
-        mounted.process.wait(20)
+        mounted.process.wait(DEADLINE_S)
         users.end()
         await_no_helper(mounted)
         # The mountpoint is not an empty directory now.
@@ -117,9 +118,9 @@ def test_killed_while_a_new_one_looks_at_its_mount(fuse: None, daemon: Daemon) -
         assert again.poll() is None
         os.kill(pid, signal.SIGKILL)
         mounted.wait()
-        assert again.wait(20) == 0
+        assert again.wait(DEADLINE_S) == 0
         assert (mounted.path / "a").read_bytes() == b"1\n"
-        subprocess.run(["umount", mounted.path], check=True, timeout=20)
+        subprocess.run(["umount", mounted.path], check=True, timeout=DEADLINE_S)
         assert mounts.at(str(mounted.path)) is None
     finally:
         mounted.close(check=False)
@@ -149,7 +150,7 @@ def test_stopped_and_continued(fuse: None, daemon: Daemon) -> None:
         threads[0].join(1.5)
         os.kill(pid, signal.SIGCONT)
         for thread in threads:
-            thread.join(20)
+            thread.join(DEADLINE_S)
         assert results == [0] * 4
         assert (mounted.path / "a").read_bytes() == b"2\n"
         assert len(os.listdir(mounted.path / "n")) == 900
@@ -180,19 +181,19 @@ def test_what_waits_for_a_stopped_daemon_goes_on_with_it(fuse: None, daemon: Dae
     with Mounted(daemon.socket, "timeout=1") as mounted:
         with stopped(mounted):
             begun = [begin(mounted, word) for word in ("df", "ls", "stat")]
-        assert [process.wait(20) for process in begun] == [0] * 3
+        assert [process.wait(DEADLINE_S) for process in begun] == [0] * 3
         with stopped(mounted):
             unmounting = begin(mounted, "umount")
-        assert unmounting.wait(20) == 0
-        assert mounted.wait(20) == 0
+        assert unmounting.wait(DEADLINE_S) == 0
+        assert mounted.wait(DEADLINE_S) == 0
 
 
 def test_a_stopped_daemon_is_unmounted_by_force(fuse: None, root: None, daemon: Daemon) -> None:
     with Mounted(daemon.socket) as mounted:
         with stopped(mounted):
-            subprocess.run(["umount", "-f", mounted.path], check=True, timeout=20)
+            subprocess.run(["umount", "-f", mounted.path], check=True, timeout=DEADLINE_S)
             assert mounts.at(str(mounted.path)) is None
-        assert mounted.wait(20) == 0
+        assert mounted.wait(DEADLINE_S) == 0
 
 
 @pytest.mark.parametrize("moment", ["connecting", "mounted", "its helper runs"])
@@ -205,16 +206,16 @@ def test_killed_at_its_start(fuse: None, daemon: Daemon, moment: str) -> None:
         "mounted": lambda: mounts.at(str(mounted.path)) is not None,
         "its helper runs": lambda: mounted.helpers(),
     }
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + DEADLINE_S
     try:
         starting = threading.Thread(target=lambda: start_if_possible(mounted))
         starting.start()
         while mounted.process is None or not is_there[moment]():
             assert time.monotonic() < deadline_s
         mounted.process.kill()
-        starting.join(20)
+        starting.join(DEADLINE_S)
         assert not starting.is_alive()
-        mounted.process.wait(20)
+        mounted.process.wait(DEADLINE_S)
         await_no_helper(mounted)
         if moment == "connecting":
             daemon.thaw()
@@ -259,7 +260,7 @@ def test_it_ends_in_time_while_the_store_is_frozen(fuse: None, daemon: Daemon, e
             mounted.unmount()
         else:
             assert mounted.stop() == 0
-            reader.join(20)
+            reader.join(DEADLINE_S)
         assert time.monotonic() - start_s < 15
         assert mounts.at(str(mounted.path)) is None
     finally:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import xsfs
+from tests.deadline import DEADLINE_S
 from tests.mount.impatient import (
     SLACK_S,
     TIMEOUT_S,
@@ -94,9 +95,9 @@ def test_every_request_ends_in_time_and_works_again(
     with in_time():
         os.statvfs(mounted.path)
         os.listdir(mounted.path / ".xsfs")
-        subprocess.run(["df", mounted.path], check=True, capture_output=True, timeout=20)
+        subprocess.run(["df", mounted.path], check=True, capture_output=True, timeout=DEADLINE_S)
     for thread in threads:
-        thread.join(20)
+        thread.join(DEADLINE_S)
     assert results.keys() == REQUESTS.keys()
     assert {name: code for name, code in results.items() if code != errno.EIO} == {}
     if away == "killed":
@@ -155,12 +156,12 @@ def test_a_link_cut_at_the_start(fuse: None, daemon: Daemon, link: Link, after: 
         [*XSFS, link.socket, mountpoint, "-o", f"timeout={TIMEOUT_S:g}"],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=DEADLINE_S,
         check=False,
     )
     if done.returncode == 0:
         assert (mountpoint / "a").read_bytes() == b"1\n"
-        subprocess.run(["umount", mountpoint], check=True, timeout=20)
+        subprocess.run(["umount", mountpoint], check=True, timeout=DEADLINE_S)
     else:
         assert done.returncode == 1
         assert len(done.stderr.splitlines()) == 1
@@ -173,9 +174,9 @@ def test_a_store_that_is_stopped_at_the_start(fuse: None, daemon: Daemon, link: 
     mounted = Impatient(link.socket, "timeout=10")
     starting = threading.Thread(target=mounted.start)
     starting.start()
-    link.await_accepted(1, timeout_s=20)
+    link.await_accepted(1, timeout_s=DEADLINE_S)
     daemon.thaw()
-    starting.join(20)
+    starting.join(DEADLINE_S)
     try:
         assert (mounted.path / "a").read_bytes() == b"1\n"
     finally:
@@ -220,7 +221,7 @@ def test_restarts_under_readers_and_writers(daemon: Daemon, mounted: Impatient) 
         store(daemon, a__x=str(number))
     ended.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(DEADLINE_S)
         assert not thread.is_alive()
     assert max(late_s) < TIMEOUT_S + SLACK_S
     known = {"EIO", "ENOENT", "EEXIST", "ESTALE", "ENOTDIR", "EISDIR", "ENOTEMPTY", "EAGAIN"}
@@ -244,10 +245,10 @@ def test_a_write_whose_reply_is_lost_is_not_repeated(
         target=lambda: result.append(error_in_time(lambda: os.write(fd, b"2")))
     )
     writer.start()
-    assert swallowed.wait(20)
+    assert swallowed.wait(DEADLINE_S)
     store(daemon, a="theirs")
     link.cut()
-    writer.join(20)
+    writer.join(DEADLINE_S)
     assert result == [errno.EIO]
     os.close(fd)
     assert path.read_bytes() == b"theirs\n"
@@ -374,7 +375,7 @@ def test_a_signal_ends_it_while_a_request_waits_for_the_store(
         lost = link.swallow()
         asking = threading.Thread(target=lambda: error_of(lambda: os.lstat(mounted.path / "n")))
         asking.start()
-        assert lost.wait(20)
+        assert lost.wait(DEADLINE_S)
         assert daemon.tool("xenstore-rm", "/d").returncode == 0
         assert mounted.process is not None
         pid = mounted.process.pid
@@ -382,5 +383,5 @@ def test_a_signal_ends_it_while_a_request_waits_for_the_store(
         start_s = time.monotonic()
         assert mounted.stop() == 0
         assert time.monotonic() - start_s < SLACK_S
-        asking.join(20)
+        asking.join(DEADLINE_S)
         assert not asking.is_alive()

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import xsfs
+from tests.deadline import DEADLINE_S
 from tests.inotify import MODIFY, Heard, Inotify
 from tests.mount.installed import REACH
 from tests.mount.mounting import Mounted
@@ -90,9 +91,9 @@ def test_a_killed_daemon_leaves_nobody_behind(fuse: None, daemon: Daemon) -> Non
         mounted.status = -signal.SIGKILL
         helper = os.pidfd_open(mounted.helper())
         mounted.process.kill()
-        mounted.process.wait(20)
+        mounted.process.wait(DEADLINE_S)
         # It ends, so it was in no wait that nothing ends.
-        ended, _, _ = select.select([helper], [], [], 5.0)
+        ended, _, _ = select.select([helper], [], [], DEADLINE_S)
         os.close(helper)
         assert ended
         with pytest.raises(OSError, match="not connected") as caught:
@@ -121,7 +122,7 @@ def test_a_stopped_helper_does_not_hold_up_the_end(fuse: None, daemon: Daemon) -
     with Mounted(daemon.socket) as mounted:
         hears(daemon, mounted.path)
         os.kill(mounted.helper(), signal.SIGSTOP)
-        subprocess.run(["umount", mounted.path], check=True, timeout=20)
+        subprocess.run(["umount", mounted.path], check=True, timeout=DEADLINE_S)
         assert mounted.wait() == 0
 
 
@@ -133,7 +134,7 @@ def test_umount_in_a_storm_is_quick_and_never_busy(
         assert mounted.process is not None
         with watched_storm(daemon, mounted.path):
             start_s = time.monotonic()
-            subprocess.run(["umount", mounted.path], check=True, timeout=20)
+            subprocess.run(["umount", mounted.path], check=True, timeout=DEADLINE_S)
             assert mounted.wait() == 0
             assert time.monotonic() - start_s < 8  # the usual timeout is 10 s
 
@@ -232,7 +233,9 @@ def test_an_unprivileged_mount_is_heard(
                 assert program.read_line() == f"{top}/ {what} x".encode()
             daemon.tool("xenstore-rm", "/d/x")
             assert program.read_line() == f"{top}/ DELETE x".encode()
-        subprocess.run(there.command("fusermount3", "-u", mounted.path), check=True, timeout=20)
+        subprocess.run(
+            there.command("fusermount3", "-u", mounted.path), check=True, timeout=DEADLINE_S
+        )
         assert mounted.wait() == 0
 
 
@@ -272,7 +275,7 @@ def test_a_later_mount_with_its_device_number_is_not_touched(
                 try:
                     assert holder.stdout.readline() == "0\n"
                     # Not held up by who holds it.
-                    subprocess.run(["umount", mounted.path], check=True, timeout=20)
+                    subprocess.run(["umount", mounted.path], check=True, timeout=DEADLINE_S)
                     print(file=holder.stdin, flush=True)
                     assert holder.stdout.readline() == "released\n"
                     assert mounted.wait() == 0

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.inotify import Heard, Inotify
 from tests.mount.mounting import Mounted
 from tests.mount.outside import Outside, Tap
@@ -137,14 +138,14 @@ def test_a_directory_that_was_gone_for_a_moment(place: Place) -> None:
         removed = threading.Event()
 
         def answered(reply: bytes) -> bytes:
-            if next(asked) is Op.GET_PERMS and removed.wait(20):
+            if next(asked) is Op.GET_PERMS and removed.wait(DEADLINE_S):
                 place.store.write(b"/d/n", b"new")
             return reply
 
         gone = place.link.forge(answered, 3, Op.ERROR)
         place.store.rm(b"/d")
         removed.set()
-        assert gone.wait(20)
+        assert gone.wait(DEADLINE_S)
         inotify.until(lambda heard: heard == Heard("d", "CREATE", "n"))
     try:
         with open(os.open("n", os.O_RDONLY, dir_fd=inside), "rb") as file:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 import xsfs
+from tests.deadline import DEADLINE_S
 from tests.mount.mounting import Mounted
 from tests.mount.outside import Outside
 from tests.xen.daemons import KINDS, Daemon
@@ -85,7 +86,7 @@ class EmbeddedStore:
     def connect(self) -> socket.socket:
         """A new connection."""
         stream = socket.socket(socket.AF_UNIX)
-        stream.settimeout(20)
+        stream.settimeout(DEADLINE_S)
         stream.connect(str(self.path))
         return stream
 

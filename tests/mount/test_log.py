@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import xsfs
+from tests.deadline import DEADLINE_S
 from tests.mount.impatient import error_in_time
 from tests.mount.mounting import Mounted
 from tests.mount.outside import Tap
@@ -87,11 +88,11 @@ def test_a_reply_after_the_umount_is_no_error(fuse: None, daemon: Daemon) -> Non
     with Link(daemon.rundir / "link", daemon.socket, tap) as link, Mounted(link.socket) as mounted:
 
         def umount() -> None:
-            subprocess.run(["umount", mounted.path], check=True, timeout=20)
+            subprocess.run(["umount", mounted.path], check=True, timeout=DEADLINE_S)
             is_unmounted.set()
 
         events = os.open(mounted.path / ".events", os.O_RDONLY)
         tap.before(Op.UNWATCH, umount)
         os.close(events)
-        assert is_unmounted.wait(20)
+        assert is_unmounted.wait(DEADLINE_S)
         assert mounted.wait() == 0

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import xsfs
+from tests.deadline import DEADLINE_S
 from tests.inotify import MODIFY, Heard, Inotify
 from tests.mount.mounting import Mounted
 from tests.mount.outside import Outside
@@ -59,9 +60,9 @@ def test_it_serves_a_stream_blocked_readers_and_events(
             assert inotify.take() == Heard("a", "MODIFY")
             assert (top / "a").read_bytes() == b"%d\n" % count
         for reader in blocked:
-            assert reader.communicate(timeout=20)[0] == b"/loop/a\n" * 2
+            assert reader.communicate(timeout=DEADLINE_S)[0] == b"/loop/a\n" * 2
         stream.send_signal(signal.SIGKILL)
-        stream.wait(20)
+        stream.wait(DEADLINE_S)
     outside.close()
 
 
@@ -70,7 +71,7 @@ def test_it_ends(fuse: None, shared_daemon: Daemon, env: dict[str, str], end: st
     with Mounted(shared_daemon.socket, env=env) as mounted:
         root = os.open(mounted.path, os.O_PATH)
         if end == "umount, while asked":
-            subprocess.run(["umount", "--lazy", mounted.path], check=True, timeout=20)
+            subprocess.run(["umount", "--lazy", mounted.path], check=True, timeout=DEADLINE_S)
             os.stat(".xsfs", dir_fd=root)
         os.close(root)
         if end == "umount":

@@ -203,7 +203,7 @@ def told(place: Local | Remote, program: str) -> list[set[str]]:
             lines: set[str] = set()
             while not lines >= expected[program]:
                 try:
-                    lines.add(running.read_line(20.0).decode())
+                    lines.add(running.read_line().decode())
                 except TimeoutError:
                     return [*found, lines]
                 # A local write is told of twice when it is seen between its truncation and it.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 import xsfs
+from tests.deadline import DEADLINE_S
 from tests.inotify import Heard, Inotify
 from tests.mount.impatient import TIMEOUT_S, Impatient, error_in_time, in_time, store
 from tests.outcome import until
@@ -80,7 +81,7 @@ def in_a_request(daemon: Daemon, top: Path) -> Iterator[None]:
     os.statvfs(top)
     yield
     for thread in threads:
-        thread.join(20)
+        thread.join(DEADLINE_S)
     assert len(codes) == len(calls), "somebody hangs"
     for name in ("d", ".transactions/u"):
         if (top / name).exists():
@@ -124,11 +125,11 @@ def in_a_storm(daemon: Daemon, top: Path) -> Iterator[None]:
     thread = threading.Thread(target=blow)
     thread.start()
     try:
-        assert blowing.wait(20)
+        assert blowing.wait(DEADLINE_S)
         yield
     finally:
         over.set()
-        thread.join(20)
+        thread.join(DEADLINE_S)
     assert not thread.is_alive()
 
 

@@ -4,38 +4,21 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import venv
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.mount.installed import Machine
-from tests.source_tree import copy_tree
+from tests.source_tree import ROOT, check, copy_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-ROOT = Path(__file__).parents[2]
+    from pathlib import Path
 
 pytestmark = pytest.mark.timeout(300)
-
-
-def check(*command: str | Path, cwd: Path = ROOT) -> str:
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        env={**os.environ, "LC_ALL": "C.UTF-8"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def files(folder: Path) -> set[str]:
@@ -58,7 +41,7 @@ BESIDE = {
 
 
 def test_the_wheel_in_a_fresh_environment(fuse: None, tmp_path: Path) -> None:
-    tree = copy_tree(ROOT, tmp_path)
+    tree = copy_tree(tmp_path)
     # The wheel is built from the source distribution, so that has all that it takes.
     check(sys.executable, "-m", "build", "-q", "--no-isolation", "-o", tmp_path / "dist", tree)
     (sdist,) = (tmp_path / "dist").glob("*.tar.gz")
@@ -81,7 +64,7 @@ def test_the_wheel_in_a_fresh_environment(fuse: None, tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Where `make install` has been; it is undone at the end."""
-    path, tree = tmp_path_factory.mktemp("prefix"), copy_tree(ROOT, tmp_path_factory.mktemp("copy"))
+    path, tree = tmp_path_factory.mktemp("prefix"), copy_tree(tmp_path_factory.mktemp("copy"))
     check("make", "install", f"PREFIX={path}", f"PYTHON={sys.executable}", cwd=tree)
     yield path
     check("make", "uninstall", f"PREFIX={path}", cwd=tree)
@@ -102,7 +85,7 @@ def test_a_packager_installs_below_a_folder_of_his_own(tmp_path: Path) -> None:
     """Nothing goes elsewhere, and what is there does not know where it lay."""
     root = tmp_path / "root"
     arguments = (f"DESTDIR={root}", "PREFIX=/usr", f"PYTHON={sys.executable}")
-    check("make", "install", *arguments, cwd=copy_tree(ROOT, tmp_path))
+    check("make", "install", *arguments, cwd=copy_tree(tmp_path))
     installed = {f"usr/{name}" for name in ("bin/xsfs", "sbin/mount.xsfs", *BESIDE)}
     assert files(root) == installed
     assert (root / "usr/lib/xsfs/bin/xsfs").read_text().startswith("#!/usr/lib/xsfs/bin/python")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.inotify import MODIFY, Heard, Inotify
 from tests.mount.mounting import Mounted
 from tests.mount.outside import Outside
@@ -32,7 +33,7 @@ CONTAINER = (
 
 
 def run(*command: str | Path) -> None:
-    subprocess.run(command, check=True, timeout=20)
+    subprocess.run(command, check=True, timeout=DEADLINE_S)
 
 
 def children(pid: int) -> list[int]:
@@ -60,7 +61,7 @@ class Contained(Mounted):
         if self.process.poll() is None:
             os.kill(self.inside, signal.SIGTERM)
             try:
-                self.process.wait(20)
+                self.process.wait(DEADLINE_S)
             except subprocess.TimeoutExpired:
                 os.kill(self.inside, signal.SIGKILL)
         super().finish(check=check)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.deadline import DEADLINE_S
 from tests.mount.mounting import Mounted
 from tests.outcome import until
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 README = Path(__file__).parents[2] / "README.md"
 DEVICE = "/local/domain/0/backend/vbd/5/51712"
-TIMEOUT_S = 20.0
 
 
 def recipes() -> dict[str, list[str]]:
@@ -77,7 +77,7 @@ class Kitchen:
 
 def finish(shell: subprocess.Popen[str], status: int = 0) -> str:
     try:
-        out, errors = shell.communicate(timeout=TIMEOUT_S)
+        out, errors = shell.communicate(timeout=DEADLINE_S)
     finally:
         shell.kill()
     assert (shell.returncode, errors) == (status, "")
@@ -106,7 +106,7 @@ def test_no_count_is_lost(kitchen: Kitchen) -> None:
     kitchen.write(f"{DEVICE}/errors", "0")
     shells = [kitchen.start(f"for turn in 1 2 3 4 5; do {transaction} done") for _ in range(3)]
     for shell in shells:
-        shell.communicate(timeout=TIMEOUT_S)
+        shell.communicate(timeout=DEADLINE_S)
         assert shell.returncode == 0
     assert kitchen.read(f"{DEVICE}/errors") == "15"
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.mount.installed import Machine
 from tests.mount.mounting import Mounted
 from tests.mount.test_faults_daemon import with_fault
@@ -40,7 +41,7 @@ class Pipe:
         self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         self._text = b""
 
-    def drain(self, until: bytes, timeout_s: float = 20.0) -> bytes:
+    def drain(self, until: bytes, timeout_s: float = DEADLINE_S) -> bytes:
         """Read on until the pattern has come; all that came so far."""
         while not re.search(until, self._text):
             assert select.select([self._fd], [], [], timeout_s)[0], self._text[-200:]
@@ -121,7 +122,7 @@ def test_syslog_that_nobody_reads(machine: Machine) -> None:
         os.mknod(dev / name, 0o020666, os.stat(f"/dev/{name}").st_rdev)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
         syslog.bind(str(dev / "log"))
-        syslog.settimeout(20)
+        syslog.settimeout(DEADLINE_S)
         machine.check("mount", "--bind", dev, "/dev")
         machine.check("xsfs", "embedded", machine.mountpoint, "-o", "debug")
         (daemon,) = machine.daemons()
@@ -151,7 +152,7 @@ class Sink(logging.Handler):
         self.fails = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        assert self.opened.wait(20)
+        assert self.opened.wait(DEADLINE_S)
         if self.fails:
             raise OSError(errno.ENOSPC, "full")
         self.texts.append(record.getMessage())

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.mount.installed import Machine
 from tests.mount.mounting import XSFS, Mounted
 from xsfs.mount import table
@@ -195,13 +196,13 @@ def test_an_interrupt_while_it_connects(
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(rundir / "silent"))
         silent.listen()
-        silent.settimeout(20)
+        silent.settimeout(DEADLINE_S)
         command = [*XSFS, str(rundir / "silent"), str(mountpoint), *switches]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             connection, _ = silent.accept()
             with connection:
                 process.send_signal(signal.SIGINT)
-                _, said = process.communicate(timeout=20)
+                _, said = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 1
     assert said == "xsfs: interrupted, nothing is mounted\n"
     assert table.at(str(mountpoint)) is None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.conftest import missing, require
+from tests.deadline import DEADLINE_S
 from tests.mount.booted import Booted
 from tests.programs import Program
 
@@ -32,7 +33,7 @@ class Outlet:
         # Open for writing too: there is no end of file between two commands.
         self._fd = os.open(path, os.O_RDWR | os.O_NONBLOCK)
 
-    def take(self, timeout_s: float = 20.0) -> bytes:
+    def take(self, timeout_s: float = DEADLINE_S) -> bytes:
         """What came; nothing when nothing did."""
         if not select.select([self._fd], [], [], timeout_s)[0]:
             return b""
@@ -70,7 +71,7 @@ def test_incron_runs_a_command(root: None, here: Here, rundir: Path) -> None:
         (rundir / name).mkdir()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as log, Outlet(rundir / "out") as out:
         log.bind(str(rundir / "log"))
-        log.settimeout(20)
+        log.settimeout(DEADLINE_S)
         rule = f'{here.path}/a IN_CLOSE_WRITE /bin/sh -c "cat $@ > {out.path}"\n'
         (rundir / "tables/test").write_text(rule)
         unshare = ["unshare", "-m", "--propagation", "private"]

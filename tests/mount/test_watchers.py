@@ -19,6 +19,7 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from tests.conftest import require
+from tests.deadline import DEADLINE_S
 from tests.inotify import Heard, Inotify
 from tests.programs import Program
 from tests.soak.events import soak
@@ -92,7 +93,7 @@ def test_inotifywait_on_a_file(here: Here) -> None:
             pass
         here.store.write(here.at(b"a"), b"2")
         assert program.read_line() == b"MODIFY"
-        assert program.process.wait(20) == 0
+        assert program.process.wait(DEADLINE_S) == 0
 
 
 class Collector(FileSystemEventHandler):
@@ -117,7 +118,7 @@ def test_watchdog_reports_what_happened(here: Here) -> None:
         change(here)
         seen: Counter[tuple[str, str]] = Counter()
         while not seen["created", "end"]:
-            seen[handler.seen.get(timeout=20)] += 1
+            seen[handler.seen.get(timeout=DEADLINE_S)] += 1
     finally:
         observer.stop()
         observer.join()
@@ -170,7 +171,7 @@ def test_fanotify_hears_it(root: None, here: Here, flags: int, mask: int, name: 
     assert not libc.fanotify_mark(fd, flags, ctypes.c_uint64(mask), -100, path)
     try:
         here.store.write(here.at(b"a"), b"2")
-        assert select.select([fd], [], [], 5.0)[0]
+        assert select.select([fd], [], [], DEADLINE_S)[0]
         # struct fanotify_event_metadata
         _, _, _, _, what, changed, _ = struct.unpack_from("=IBBHQii", os.read(fd, 4096))
         link = os.readlink(f"/proc/self/fd/{changed}")

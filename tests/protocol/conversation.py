@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.xen.wire import HEADER, Op, Stream, Wire
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ GUEST = 7
 T0, T1, T2, UNKNOWN = "none", "first", "second", "unknown"
 _UNKNOWN_ID = 4711
 
-TIMEOUT_S = 20.0
 
 OK = b"OK\0"
 
@@ -275,7 +275,7 @@ class _Held:
         stream.setblocking(False)
         with pytest.raises(BlockingIOError):
             stream.recv(1)
-        stream.settimeout(TIMEOUT_S)
+        stream.settimeout(DEADLINE_S)
 
 
 def hold(rows: Sequence[Row], store: Store) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import socket
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from tests.deadline import DEADLINE_S
 from tests.xen.rings import Hypervisor, Ring
 from tests.xen.wire import Op, Wire
 
@@ -192,7 +193,7 @@ class EmbeddedSide(Side):
         return self.sockets.enter_context(connect(self._path.domains[GUEST_DOMID]))
 
 
-def connect(path: str, timeout_s: float = 20.0) -> socket.socket:
+def connect(path: str, timeout_s: float = DEADLINE_S) -> socket.socket:
     """A connection to a socket; its calls raise TimeoutError after timeout_s."""
     stream = socket.socket(socket.AF_UNIX)
     # With a timeout connect() does not wait for a place in the queue.

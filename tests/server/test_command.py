@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from tests.deadline import DEADLINE_S
 from tests.server.conversation import connect
 from tests.xen.wire import HEADER, Op, Refused, Wire
 from xsfs import jsontree
@@ -52,7 +53,7 @@ def test_the_command_serves_until_a_signal(rundir: Path, number: signal.Signals)
         ask(str(rundir / "five"), Op.READ, b"/tool\0")
     assert ask(str(path), Op.IS_DOMAIN_INTRODUCED, b"5\0") == b"T\0"
     process.send_signal(number)
-    assert process.communicate(timeout=20) == ("", "")
+    assert process.communicate(timeout=DEADLINE_S) == ("", "")
     assert process.returncode == 0
     assert list(rundir.iterdir()) == []
 
@@ -64,7 +65,7 @@ def test_the_command_loads_json(rundir: Path) -> None:
     assert ask(str(rundir / "s"), Op.READ, b"/a/b\0") == b"\xff"
     assert ask(str(rundir / "s"), Op.DIRECTORY, b"/\0") == b"tool\0a\0c\0"
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=DEADLINE_S)
 
 
 def test_the_command_is_like_the_other_daemon(rundir: Path) -> None:
@@ -77,7 +78,7 @@ def test_the_command_is_like_the_other_daemon(rundir: Path) -> None:
     with pytest.raises(Refused, match="ENOSYS"):
         ask(str(rundir / "s"), Op.DIRECTORY_PART, b"/\x000\0")
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=DEADLINE_S)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_a_command_that_cannot_be(
         [sys.executable, "-m", "xsfs.server", *arguments],
         cwd=rundir,
         capture_output=True,
-        timeout=20,
+        timeout=DEADLINE_S,
         check=False,
     )
     assert done.returncode == status
@@ -129,14 +130,14 @@ def test_a_stale_socket_is_replaced_and_a_live_one_is_not(rundir: Path) -> None:
     second = subprocess.run(
         [sys.executable, "-m", "xsfs.server", "--socket", path],
         capture_output=True,
-        timeout=20,
+        timeout=DEADLINE_S,
         check=False,
     )
     assert second.returncode == 1
     assert b"Address already in use" in second.stderr
     assert ask(path, Op.READ, b"/\0") == b""
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=DEADLINE_S)
 
 
 def test_a_file_in_the_way_is_left_alone(rundir: Path) -> None:

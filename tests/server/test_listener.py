@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.server.conversation import connect
 from tests.xen.wire import HEADER, Op, Refused, Wire
 from xsfs.server import running
@@ -278,7 +279,7 @@ def process(path: Path, descriptors: int) -> Iterator[None]:
             yield
         finally:
             started.terminate()
-            started.communicate(timeout=20)
+            started.communicate(timeout=DEADLINE_S)
     assert started.returncode == 0
 
 

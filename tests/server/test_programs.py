@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 import pyxs
 
+from tests.deadline import DEADLINE_S
 from tests.programs import Program
 from tests.xen.daemons import KINDS, Daemon, Kind
 from xsfs.server import running
@@ -100,7 +101,7 @@ def run(xen: Xen, path: str, command: str) -> tuple[int, bytes, bytes]:
         env=environment(xen, path),
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=20,
+        timeout=DEADLINE_S,
         check=False,
     )
     return done.returncode, done.stdout, done.stderr

@@ -18,6 +18,7 @@ import subprocess
 from enum import IntEnum
 from typing import TYPE_CHECKING, Literal, Self, get_args
 
+from tests.deadline import DEADLINE_S
 from tests.programs import Program
 from tests.xen.packages import Xen, provide
 
@@ -75,7 +76,7 @@ class Daemon:
         """Process id of the running daemon."""
         return self._running().pid
 
-    def start(self, timeout_s: float = 20.0) -> None:
+    def start(self, timeout_s: float = DEADLINE_S) -> None:
         """Starts the daemon and returns when its socket takes connections.
 
         Raises:
@@ -117,7 +118,7 @@ class Daemon:
         finally:
             os.close(ready)
 
-    def stop(self, timeout_s: float = 20.0) -> int:
+    def stop(self, timeout_s: float = DEADLINE_S) -> int:
         """Ends the daemon with SIGTERM, or SIGKILL after timeout_s, and gives its status."""
         process = self._running()
         process.send_signal(signal.SIGTERM)
@@ -153,7 +154,7 @@ class Daemon:
         """What the daemon has written to stdout and stderr since its start."""
         return (self.rundir / "output").read_text(errors="replace")
 
-    def connect(self, path: Path | None = None, timeout_s: float = 20.0) -> socket.socket:
+    def connect(self, path: Path | None = None, timeout_s: float = DEADLINE_S) -> socket.socket:
         """A connection of root's; its calls raise TimeoutError after timeout_s.
 
         Args:
@@ -166,7 +167,7 @@ class Daemon:
         return client
 
     def tool(
-        self, name: str, *args: str | bytes, timeout_s: float = 20.0
+        self, name: str, *args: str | bytes, timeout_s: float = DEADLINE_S
     ) -> subprocess.CompletedProcess[bytes]:
         """Runs one of Xen's own programs (xenstore-ls, test-xenstore, ...) on this daemon.
 

@@ -12,6 +12,7 @@ import select
 import subprocess
 import sys
 
+from tests.deadline import DEADLINE_S
 from tests.xen.daemons import Daemon, DaemonError
 
 
@@ -23,7 +24,7 @@ class Embedded(Daemon):
         """As xenstored of today; the profile of oxenstored leaves them out."""
         return self.kind == "xenstored"
 
-    def start(self, timeout_s: float = 20.0) -> None:
+    def start(self, timeout_s: float = DEADLINE_S) -> None:
         """Starts the store and returns when its socket takes connections.
 
         Raises:

@@ -19,13 +19,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Self
 
+from tests.deadline import DEADLINE_S
 from tests.xen.wire import HEADER, Op
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
-
-TIMEOUT_S = 20.0
 
 
 class Way(Enum):
@@ -170,7 +169,7 @@ class Link:
             connections = list(self._connections)
         for connection in connections:
             lock = connection.whole_packet[way]
-            if not lock.acquire(timeout=TIMEOUT_S):
+            if not lock.acquire(timeout=DEADLINE_S):
                 raise TimeoutError("a packet is on the way")
             try:
                 with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -195,7 +194,7 @@ class Link:
                 self._cut_all(faults)
             return faults.cut_done
 
-    def await_accepted(self, count: int, timeout_s: float = TIMEOUT_S) -> None:
+    def await_accepted(self, count: int, timeout_s: float = DEADLINE_S) -> None:
         """Waits until so many clients have connected since the start.
 
         Raises:
@@ -214,10 +213,10 @@ class Link:
     def close(self) -> None:
         """Breaks all connections and ends the threads."""
         self._listener.shutdown(socket.SHUT_RDWR)
-        self._threads[0].join(TIMEOUT_S)
+        self._threads[0].join(DEADLINE_S)
         self.cut()
         for thread in self._threads:
-            thread.join(TIMEOUT_S)
+            thread.join(DEADLINE_S)
             assert not thread.is_alive(), thread
         self._listener.close()
         self.socket.unlink()

@@ -18,6 +18,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Self
 
+from tests.deadline import DEADLINE_S
 from tests.xen.daemons import DOMAINS_BYTES, RING_BYTES, DomainState
 
 if TYPE_CHECKING:
@@ -91,7 +92,9 @@ class Ring:
         timeout_s: how long sendall and recv wait before they raise TimeoutError.
     """
 
-    def __init__(self, rundir: Path, domid: int, port: int = 1, timeout_s: float = 20.0) -> None:
+    def __init__(
+        self, rundir: Path, domid: int, port: int = 1, timeout_s: float = DEADLINE_S
+    ) -> None:
         self.domid = domid
         self.port = port
         self.timeout_s = timeout_s

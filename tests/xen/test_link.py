@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.deadline import DEADLINE_S
 from tests.xen.link import Link, Way
 from tests.xen.wire import HEADER, Op, Wire
 
@@ -53,7 +54,7 @@ def test_cut_in_the_middle_of_a_reply(client: socket.socket, link: Link) -> None
     wire.send(Op.READ, b"/a\0")
     with client.makefile("rb") as replies:
         assert replies.read().endswith(b"va")
-    assert cut.wait(20)
+    assert cut.wait(DEADLINE_S)
 
 
 def test_stalled_ways_hold_everything_back_until_resumed(client: socket.socket, link: Link) -> None:
@@ -64,7 +65,7 @@ def test_stalled_ways_hold_everything_back_until_resumed(client: socket.socket, 
         client.settimeout(0.1)
         with pytest.raises(TimeoutError):
             wire.receive()
-        client.settimeout(20)
+        client.settimeout(DEADLINE_S)
         link.resume()
         assert wire.receive().op == Op.READ
 
@@ -83,7 +84,7 @@ def test_swallowed_reply_never_comes(client: socket.socket, link: Link) -> None:
     wire = Wire(client)
     swallowed = link.swallow()
     wire.send(Op.WATCH, b"/a\0token\0", req_id=1)
-    assert swallowed.wait(20)
+    assert swallowed.wait(DEADLINE_S)
     wire.send(Op.READ, b"/tool\0", req_id=2)
     assert [wire.receive().op for _ in range(2)] == [Op.WATCH_EVENT, Op.READ]
 
@@ -92,7 +93,7 @@ def test_swallowed_event_never_comes(client: socket.socket, link: Link) -> None:
     wire = Wire(client)
     swallowed = link.swallow(op=Op.WATCH_EVENT)
     wire.ask(Op.WATCH, b"/a\0token\0")
-    assert swallowed.wait(20)
+    assert swallowed.wait(DEADLINE_S)
     wire.ask(Op.WRITE, b"/a/b\0")
     assert wire.event() == (b"/a/b", b"token")
 

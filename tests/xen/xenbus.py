@@ -22,6 +22,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from tests.deadline import DEADLINE_S
 from tests.xen.wire import HEADER, Op
 from xsfs.client.endpoint import Endpoint
 
@@ -36,7 +37,6 @@ _ERRORS = (
     *("EINVAL", "EACCES", "EEXIST", "EISDIR", "ENOENT", "ENOMEM", "ENOSPC", "EIO"),
     *("ENOTEMPTY", "ENOSYS", "EROFS", "EBUSY", "EAGAIN", "EISCONN", "E2BIG"),
 )
-_DEADLINE_S = 20.0
 
 
 class _Reply(NamedTuple):
@@ -92,7 +92,7 @@ class XenBus(Endpoint):
         """
         replies: queue.SimpleQueue[_Reply] = queue.SimpleQueue()
         self.request(op, tx_id, payload, lambda reply, _: replies.put(reply))
-        reply = replies.get(timeout=_DEADLINE_S)
+        reply = replies.get(timeout=DEADLINE_S)
         if reply.op == Op.ERROR:
             name = reply.payload.rstrip(b"\0").decode()
             number = getattr(errno, name) if name in _ERRORS else errno.EINVAL
