@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 # What the mount may hold more, at its worst, in KB.
 GROWTH_KB = 32_768
 
-FLOOD_S = 180.0
+# On a starved machine one of 100,000 nodes took 179 s.
+FLOOD_S = 300.0
 
 
 @pytest.mark.timeout(FLOOD_S + 60)
