@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from tests.xen.daemons import Daemon
     from xsfs.aio import Client, Transaction, Watch
 
-
 Run: TypeAlias = "Callable[[Callable[[Client], Awaitable[None]]], None]"
 
 

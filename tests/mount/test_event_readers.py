@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["shared"]
 
-# A deadline in seconds, for a busy machine; without interruption they wait for ever.
-
 
 @pytest.fixture(scope="module")
 def mounted(fuse: None) -> Iterator[Mounted]:
@@ -101,7 +99,7 @@ def test_who_did_not_open_it_and_reads_what_was_looked_up_again_since(mounted: M
         children = Path(f"/proc/{program.process.pid}/task/{program.process.pid}/children")
         until(lambda: (text := children.read_text()) and in_requests(int(text)))
         os.kill(int(children.read_text()), signal.SIGKILL)
-        program.await_line(b"%d" % (128 + signal.SIGKILL), DEADLINE_S)
+        program.await_line(b"%d" % (128 + signal.SIGKILL))
 
 
 def test_what_is_mounted_under_another_name(mounted: Mounted, tmp_path: Path) -> None:

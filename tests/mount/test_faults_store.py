@@ -174,7 +174,7 @@ def test_a_store_that_is_stopped_at_the_start(fuse: None, daemon: Daemon, link: 
     mounted = Impatient(link.socket, "timeout=10")
     starting = threading.Thread(target=mounted.start)
     starting.start()
-    link.await_accepted(1, timeout_s=DEADLINE_S)
+    link.await_accepted(1)
     daemon.thaw()
     starting.join(DEADLINE_S)
     try:

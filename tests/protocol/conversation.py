@@ -34,7 +34,6 @@ GUEST = 7
 T0, T1, T2, UNKNOWN = "none", "first", "second", "unknown"
 _UNKNOWN_ID = 4711
 
-
 OK = b"OK\0"
 
 
